@@ -1,0 +1,1 @@
+"""Benchmarks of sk_softmax against its peers: same objective, same accuracy, whole fits."""

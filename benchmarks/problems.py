@@ -1,0 +1,205 @@
+"""The problems, as data: where the rows come from, what is done to them, C and l1_ratio."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+__all__ = ["PROBLEMS", "Case", "Problem", "load_case", "select"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem by name.
+
+    Attributes
+    ----------
+    name : str
+    source : callable
+        ``source(data_dir)`` returns X and y as stored.
+    transform : callable
+        What is done to X before any library sees it; not part of the time.
+    C, l1_ratio : float
+    formulations : tuple of {"softmax", "ova"}
+    groups : tuple of str
+        The groups it is in, by which ``--problems`` may call it.
+    files : tuple of str
+        The files it needs in the data folder; none for what scikit-learn bundles.
+    """
+
+    name: str
+    source: Callable
+    transform: Callable
+    C: float = 1.0
+    l1_ratio: float = 0.0
+    formulations: tuple[str, ...] = ("softmax", "ova")
+    groups: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def missing(self, data_dir):
+        """Say why this problem cannot be loaded; empty if it can."""
+        if not self.files:
+            return ""
+        if data_dir is None:
+            return f"needs {' and '.join(self.files)}: pass --data-dir"
+        absent = [name for name in self.files if not (Path(data_dir) / name).exists()]
+        return f"{' and '.join(absent)} not found in {data_dir}" if absent else ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loaded problem in one formulation, with what an adapter needs to choose its solvers."""
+
+    X: np.ndarray | sparse.csr_matrix
+    y: np.ndarray
+    formulation: str
+    C: float
+    l1_ratio: float
+    n_classes: int
+
+    @property
+    def is_binary(self):
+        """Whether both formulations are one binary problem."""
+        return self.n_classes == 2
+
+    @property
+    def n_rows(self):
+        """Rows of coefficients that are coupled with each other: K for softmax, else 1."""
+        return self.n_classes if self.formulation == "softmax" and not self.is_binary else 1
+
+
+def load_case(problem, formulation, data_dir=None):
+    """Load a problem, everything in float64 so that each library solves the same one."""
+    X, y = problem.source(data_dir)
+    X = problem.transform(X)
+    if sparse.issparse(X):
+        X = sparse.csr_matrix(X, dtype=np.float64)
+    else:
+        X = np.ascontiguousarray(X, dtype=np.float64)
+    return Case(X, y, formulation, problem.C, problem.l1_ratio, len(np.unique(y)))
+
+
+def select(names):
+    """Return the problems of the given names or groups ("all" is every one), in table order."""
+    known = {group for problem in PROBLEMS for group in (problem.name, *problem.groups)}
+    unknown = sorted(set(names) - known - {"all"})
+    if unknown:
+        raise ValueError(f"Unknown problems {unknown}; choose from {sorted(known | {'all'})}.")
+    wanted = set(names)
+    return [problem for problem in PROBLEMS if wanted & {"all", problem.name, *problem.groups}]
+
+
+def _bundled(name):
+    """A data set that scikit-learn carries."""
+
+    def source(data_dir):
+        from sklearn import datasets
+
+        return getattr(datasets, f"load_{name}")(return_X_y=True)
+
+    return source
+
+
+def _table(name):
+    """A dense table NAME.npz with X and y."""
+
+    def source(data_dir):
+        with np.load(Path(data_dir) / f"{name}.npz") as stored:
+            return stored["X"], stored["y"]
+
+    return source
+
+
+def _one_hot_table(name):
+    """A table NAME.npz whose categorical columns, stored as codes, become sparse one-hot."""
+
+    def source(data_dir):
+        with np.load(Path(data_dir) / f"{name}.npz") as stored:
+            X, y = stored["X"].astype(np.float64), stored["y"]
+            categorical, levels = stored["categorical"], stored["levels"]
+        rows = np.arange(len(X))
+        blocks = [sparse.csr_matrix(X[:, ~categorical])]
+        for j, level in zip(np.flatnonzero(categorical), levels, strict=True):
+            shape = (len(X), len(str(level).split("=", 1)[1].split("|")))
+            entries = (np.ones(len(X)), (rows, X[:, j].astype(np.int64)))
+            blocks.append(sparse.csr_matrix(entries, shape=shape))
+        return sparse.hstack(blocks, format="csr"), y
+
+    return source
+
+
+def _sparse(name):
+    """Sparse counts NAME_X.npz with labels NAME_y.npy."""
+
+    def source(data_dir):
+        folder = Path(data_dir)
+        return sparse.load_npz(folder / f"{name}_X.npz"), np.load(folder / f"{name}_y.npy")
+
+    return source
+
+
+def _raw(X):
+    return X
+
+
+def _standardised(X):
+    centred = X - X.mean(axis=0)
+    spread = centred.std(axis=0)
+    return centred / np.where(spread > 0, spread, 1.0)
+
+
+def _divided_by(constant):
+    def transform(X):
+        return X.astype(np.float64) / constant
+
+    return transform
+
+
+def _tfidf(X):
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    return TfidfTransformer(sublinear_tf=True).fit_transform(X.astype(np.float64))
+
+
+# "quick" is what --quick runs, "floors" the default: where we must never be slower.
+_QUICK, _FLOOR, _DENSE, _L1, _TEXT = (
+    ("quick", "floors"),
+    ("floors",),
+    ("dense",),
+    ("l1",),
+    ("text",),
+)
+_NEWS, _LANGID = ("news20_X.npz", "news20_y.npy"), ("langid_X.npz", "langid_y.npy")
+
+PROBLEMS = (
+    Problem("iris", _bundled("iris"), _raw, groups=_QUICK),
+    Problem("wine", _bundled("wine"), _raw, groups=_QUICK),
+    Problem("breast_cancer", _bundled("breast_cancer"), _raw, groups=_QUICK),
+    Problem("digits", _bundled("digits"), _raw, groups=_QUICK),
+    Problem("letter", _table("letter"), _raw, groups=_FLOOR, files=("letter.npz",)),
+    Problem("khan", _table("khan"), _raw, groups=_FLOOR, files=("khan.npz",)),
+    Problem("digits16_l1", _bundled("digits"), _divided_by(16), l1_ratio=1.0, groups=_FLOOR + _L1),
+    Problem("spambase", _table("spambase"), _raw, groups=_DENSE, files=("spambase.npz",)),
+    Problem("adult", _one_hot_table("adult"), _raw, groups=_DENSE, files=("adult.npz",)),
+    Problem("shuttle", _table("shuttle"), _raw, groups=_DENSE, files=("shuttle.npz",)),
+    Problem("mnist", _table("mnist"), _divided_by(255), groups=_DENSE, files=("mnist.npz",)),
+    Problem("wine_std_l1", _bundled("wine"), _standardised, l1_ratio=1.0, groups=_L1),
+    Problem("digits16_enet", _bundled("digits"), _divided_by(16), 0.1, 0.5, groups=_L1),
+    Problem(
+        "letter_std_l1",
+        _table("letter"),
+        _standardised,
+        0.1,
+        1.0,
+        groups=_L1,
+        files=("letter.npz",),
+    ),
+    Problem(
+        "khan_std_l1", _table("khan"), _standardised, 0.2, 1.0, groups=_L1, files=("khan.npz",)
+    ),
+    Problem("news20", _sparse("news20"), _tfidf, groups=_TEXT, files=_NEWS),
+    Problem("news20_c100", _sparse("news20"), _tfidf, 100.0, groups=_TEXT, files=_NEWS),
+    Problem("langid", _sparse("langid"), _tfidf, groups=_TEXT, files=_LANGID),
+)

@@ -1,0 +1,49 @@
+"""How Sphinx builds these pages: ``sphinx-build -W docs docs/_build/html``, without a network."""
+
+from sk_softmax._version import __version__
+
+project = "sk_softmax"
+author = "The sk_softmax developers"
+copyright = author
+release = version = __version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+default_role = "any"
+nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|scipy)\..*")]
+
+autosummary_generate = True
+autodoc_default_options = {"member-order": "bysource"}
+numpydoc_show_class_members = False  # the template lists them
+numpydoc_xref_param_type = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"sk_softmax {release}"
+html_show_sourcelink = False
+html_sidebars = {"contributing": [], "api": []}
+html_theme_options = {
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+INHERITED = ("score", "get_params", "set_params")  # from scikit-learn, and shown
+
+
+def skip_foreign(app, what, name, member, skip, options):
+    """Leave out what scikit-learn's base classes add, save what every user calls."""
+    module = getattr(member, "__module__", None)
+    if module and not module.startswith("sk_softmax") and name not in INHERITED:
+        return True
+    return None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_foreign)

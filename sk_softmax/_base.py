@@ -1,0 +1,309 @@
+"""What the two classifiers share: parameters, fit, decision_function, predict."""
+
+import warnings
+from abc import abstractmethod
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted
+
+from ._threads import Workers, one_blas_thread, thread_count
+from ._typing import Array
+from ._validation import TrainingData, check_prediction_data, check_training_data
+
+if TYPE_CHECKING:
+    from ._objective import Objective
+    from ._solvers.solution import Solution
+
+LARGEST = np.finfo(np.float64).max
+
+
+class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
+    """Base of SoftmaxClassifier and OvAClassifier."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "solver": [StrOptions({"auto", "lbfgs", "newton"})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    _coupled: ClassVar[bool]
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        solver: str = "auto",
+        tol: float = 1e-4,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LinearClassifier":
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data, float64 or float32 (other types are converted to float64).
+        y : array-like of shape (n_samples,)
+            Class labels of any one type.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights. A weight of 2 is the row twice; a row of weight 0 is left out,
+            and so is a class without any weight.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If the data cannot be fitted; the estimator is then as it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the optimum was not certified; the message names the cause and the remedy.
+        """
+        before = self.__dict__.copy()
+        try:
+            self._fit(X, y, sample_weight)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        from ._objective import make_objective
+        from ._solvers.table import solve
+
+        rows_balance = self._coupled or self.class_weight != "balanced"
+        data = check_training_data(
+            self, X, y, sample_weight, self.class_weight, balance_rows=rows_balance
+        )
+        with Workers(thread_count(self.n_jobs)) as workers, one_blas_thread():
+            objective = make_objective(
+                data.X,
+                data.y,
+                data.s,
+                n_classes=data.classes.size,
+                coupled=self._coupled,
+                balanced=not rows_balance,
+                C=self.C,
+                l1_ratio=self.l1_ratio,
+                fit_intercept=self.fit_intercept,
+                workers=workers,
+            )
+            solution = solve(
+                objective,
+                self.solver,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                start=self._warm_point(data, objective),
+                verbose=int(self.verbose),
+            )
+        self._keep(data, solution)
+        self._warn(data, solution)
+
+    def _keep(self, data: TrainingData, solution: "Solution") -> None:
+        """Store a solution as attributes."""
+        self.classes_ = data.classes
+        self.coef_ = solution.coef
+        self.intercept_ = solution.intercept
+        self.n_iter_ = solution.n_iter.astype(np.int32)
+        self.solver_ = solution.solver
+        converged = np.array([status.converged for status in solution.status])
+        if self._coupled:  # one problem: scalars
+            self.converged_ = bool(converged[0])
+            self.objective_ = float(solution.objective[0])
+            self.optimality_ = float(solution.optimality[0])
+            self.dual_gap_ = float(solution.dual_gap[0])
+        else:
+            self.converged_ = converged
+            self.objective_ = solution.objective
+            self.optimality_ = solution.optimality
+            self.dual_gap_ = solution.dual_gap
+
+    def _warn(self, data: TrainingData, solution: "Solution") -> None:
+        """One ConvergenceWarning for each cause."""
+        causes: dict[Any, list[int]] = {}
+        for problem, status in enumerate(solution.status):
+            if not status.converged:
+                causes.setdefault(status, []).append(problem)
+        for status, problems in causes.items():
+            worst = max(solution.optimality[problem] for problem in problems)
+            which = ""
+            if len(solution.status) > 1:
+                names = [data.classes[problem].item() for problem in problems[:10]]
+                more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
+                which = f" for {len(problems)} of {data.classes.size} classes ({names}{more})"
+            warnings.warn(
+                f"{type(self).__name__} did not converge{which}. {status.value} "
+                f"(Largest KKT violation {worst:.3g}, tol={self.tol:.3g}, "
+                f"iterations {solution.n_iter.max()}.)",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _warm_point(self, data: TrainingData, objective: "Objective") -> Array | None:
+        """The last fit's coefficients, matched by label, as a point (K, q); None to start anew."""
+        if not self.warm_start or not hasattr(self, "coef_"):
+            return None
+        old = self.coef_.toarray() if hasattr(self.coef_, "toarray") else self.coef_
+        if old.shape[1] != objective.p:
+            return None
+        old = np.column_stack([old, self.intercept_])
+        if self.classes_.size == 2:  # one row for two classes: as a row each
+            old = np.vstack([-old, old]) * (0.5 if self._coupled else 1.0)
+        by_label = dict(zip(self.classes_.tolist(), old, strict=True))
+        cold = objective.null_point()
+        point = np.zeros((data.classes.size, objective.p + 1))
+        if data.classes.size > 2 and self.fit_intercept:
+            point[:, -1] = cold[:, -1]
+        for row, label in zip(point, data.classes.tolist(), strict=True):
+            if label in by_label:
+                row[:] = by_label[label]
+        if data.classes.size == 2:
+            point = point[1:] - point[:1] if self._coupled else point[1:]
+        return np.ascontiguousarray(point[:, : objective.q])
+
+    # ---- prediction ---------------------------------------------------------------------
+
+    def _raw(self, X: Any) -> tuple[Array, Any]:
+        """Logits (n, K) in float64, finite, and the dtype that results should have."""
+        check_is_fitted(self)
+        X = check_prediction_data(self, X)
+        raw = self._product(X, 1.0)
+        overflown = ~np.isfinite(raw).all(axis=1)
+        if overflown.any():  # the same logits, from smaller numbers
+            small = 2.0**-600
+            with np.errstate(over="ignore"):
+                raw[overflown] = self._product(X[overflown], small) / small
+            np.clip(raw, -LARGEST, LARGEST, out=raw)
+        return raw, X.dtype
+
+    def _product(self, X: Any, scale: float) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = safe_sparse_dot(X * scale if scale != 1 else X, self.coef_.T)
+            return np.asarray(product, dtype=np.float64) + self.intercept_ * scale
+
+    def decision_function(self, X: Any) -> Array:
+        """Logits: W x + b.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        raw : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
+            With two classes, positive values speak for ``classes_[1]``. In X's dtype.
+        """
+        raw, dtype = self._raw(X)
+        limits = np.finfo(dtype)
+        raw = np.clip(raw, limits.min, limits.max).astype(dtype, copy=False)
+        return raw[:, 0] if raw.shape[1] == 1 else raw
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        raw, _ = self._raw(X)
+        codes = (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
+        return self.classes_[codes]
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probability of each class; each row sums to 1.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``, in X's dtype.
+        """
+        raw, dtype = self._raw(X)
+        return np.exp(self._log_probability(raw)).astype(dtype, copy=False)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithm of `predict_proba`, finite where that underflows to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples, n_classes)
+        """
+        raw, dtype = self._raw(X)
+        log_probability = self._log_probability(raw)
+        return np.maximum(log_probability, np.finfo(dtype).min).astype(dtype, copy=False)
+
+    @abstractmethod
+    def _log_probability(self, raw: Array) -> Array:
+        """Log-probabilities (n, n_classes) that sum to 1, from logits (n, K)."""
+
+
+def log_sigmoid(z: Array) -> Array:
+    """log(1 / (1 + exp(-z))), accurate for all z."""
+    return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
+
+
+def two_columns(z: Array) -> Array:
+    """log(1 - p) and log(p) for the logits (n, 1) of two classes."""
+    return np.column_stack([log_sigmoid(-z[:, 0]), log_sigmoid(z[:, 0])])
+
+
+def log_softmax(z: Array) -> Array:
+    """log(softmax(z)) by row, finite for finite z."""
+    with np.errstate(over="ignore"):
+        shifted = z - z.max(axis=1, keepdims=True)
+    log_total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.maximum(shifted - log_total, -LARGEST)

@@ -1,0 +1,283 @@
+"""The design X as the kernels take it: dense or CSR, whole or by rows.
+
+Both classes have the same methods.  Sums over rows are made chunk by chunk; chunks depend on the
+shape of X alone and their sums are added in order, so the number of threads changes no bit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ._kernels.csr import csr_product
+from ._kernels.dense import dense_sigmoid, dense_softmax
+from ._kernels.pointwise import sigmoid_residual, softmax_residual
+from ._threads import Workers
+from ._typing import Array
+
+CHUNKS = 16  # at most: each needs a gradient of its own
+CHUNK_ENTRIES = 2**18  # of X, at least
+BUFFER_BYTES = 2**25  # for all chunks' gradients
+BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
+WORTH = 4_000_000  # n p K from which threads pay
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the rows should be classified as, and how much each one counts.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n,), int64
+        Class codes.
+    s : ndarray of shape (n,), float64
+        Row weights.
+    columns : ndarray of shape (K,), int64
+        The class behind each output.
+    positive, negative : ndarray of shape (K,), float64 or None
+        One-vs-all: the factor on a row's weight in problem k, for rows of class ``columns[k]``
+        and for the others.  None: softmax.
+    """
+
+    y: Array
+    s: Array
+    columns: Array
+    positive: Array | None = None
+    negative: Array | None = None
+
+    @property
+    def softmax(self) -> bool:
+        return self.positive is None
+
+    def residual(self, Z: Array, rows: slice) -> Array:
+        """Turn logits Z into residuals in place; the loss, (1,) for softmax and (K,) else."""
+        y, s = self.y[rows], self.s[rows]
+        if self.softmax:
+            return np.array([softmax_residual(Z, y, s)])
+        loss = np.zeros(self.columns.size)
+        sigmoid_residual(Z, y, s, self.columns, self.positive, self.negative, loss)
+        return loss
+
+
+class DenseDesign:
+    """A dense X, read in place whatever its order and dtype.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+    """
+
+    def __init__(self, X: Array) -> None:
+        self.X = X.view()
+        self.X.flags.writeable = False  # one kernel signature for read-only and other input
+        self.n, self.p = X.shape
+        self._direct = X.dtype == np.float64 and X.flags.c_contiguous
+        self._step = max(1, min(1024, BLOCK_BYTES // (8 * max(1, self.p))))
+
+    def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
+        """Loss, and its gradient by W and by b, in one pass over X.
+
+        Returns
+        -------
+        loss : ndarray of shape (1,) for softmax, (K,) else
+        G : ndarray of shape (K, p)
+        g : ndarray of shape (K,)
+        """
+        K = W.shape[0]
+        entries = self.n * self.p
+        room = BUFFER_BYTES // (8 * max(1, W.size))
+        chunks = _chunks(self.n, min(CHUNKS, entries // CHUNK_ENTRIES, room))
+
+        def part(chunk: slice) -> tuple[Array, Array, Array]:
+            G, g = np.zeros_like(W), np.zeros(K)
+            loss = np.zeros(1 if target.softmax else K)
+            for rows, X in self._blocks(chunk):
+                y, s = target.y[rows], target.s[rows]
+                if target.softmax:
+                    loss += dense_softmax(X, y, s, W, b, G, g)
+                else:
+                    dense_sigmoid(
+                        X, y, s, target.columns, target.positive, target.negative, W, b, G, g, loss
+                    )
+            return loss, G, g
+
+        return _sum_in_order(workers.map(part, chunks, entries * K >= WORTH))
+
+    def _blocks(self, rows: slice) -> Iterator[tuple[slice, Array]]:
+        """The rows as float64 in C order: in place where they are, else by blocks in scratch."""
+        if self._direct:
+            yield rows, self.X[rows]
+            return
+        scratch = np.empty((self._step, self.p))
+        for start in range(rows.start, rows.stop, self._step):
+            block = slice(start, min(start + self._step, rows.stop))
+            filled = scratch[: block.stop - start]
+            np.copyto(filled, self.X[block])
+            view = filled.view()
+            view.flags.writeable = False
+            yield block, view
+
+    def row_blocks(self, rows: Array | None, size: int) -> Iterator[tuple[Any, Array]]:
+        """Blocks of at most ``size`` rows as float64 arrays, with their row numbers."""
+        for block in _row_blocks(self.n, rows, size):
+            yield block, np.asarray(self.X[block], dtype=np.float64)
+
+    def native_blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Blocks of rows fit for ``X @ B`` and ``X.T @ C``."""
+        for start in range(0, self.n, self._step):
+            rows = slice(start, min(start + self._step, self.n))
+            yield rows, np.asarray(self.X[rows], dtype=np.float64)
+
+    def class_sums(self, y: Array, s: Array, n_classes: int) -> Array:
+        """sum_i s_i [y_i = k] x_i, (n_classes, p)."""
+        result = np.zeros((n_classes, self.p))
+        for rows, X in self.native_blocks():
+            result += _one_hot(y[rows], s[rows], n_classes).T @ X
+        return result
+
+    def moments(self, s: Array) -> tuple[Array, Array]:
+        """sum_i s_i x_i and sum_i s_i x_i^2, each (p,)."""
+        first, second = np.zeros((2, self.p))
+        for rows, X in self.native_blocks():
+            first += s[rows] @ X
+            second += s[rows] @ (X * X)
+        return first, second
+
+    def take_rows(self, rows: Array) -> "DenseDesign":
+        return DenseDesign(self.X[rows])
+
+    def take_features(self, features: Array) -> "DenseDesign":
+        """The chosen columns, copied to C order."""
+        return DenseDesign(np.ascontiguousarray(self.X[:, features], dtype=np.float64))
+
+
+class CSRDesign:
+    """A sparse X in CSR format, with its transpose as a second CSR matrix, made once.
+
+    Parameters
+    ----------
+    X : csr_matrix or csr_array of shape (n, p)
+    """
+
+    def __init__(self, X: Any) -> None:
+        self.X = X
+        self.n, self.p = X.shape
+        self._forward = _csr_arrays(X)
+        self._backward: tuple[Array, Array, Array] | None = None
+
+    def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
+        """Loss, and its gradient by W and by b: rows forward, then features backward."""
+        K = W.shape[0]
+        worth = self.X.nnz * K >= WORTH
+        Wt = np.ascontiguousarray(W.T)
+        Z = np.empty((self.n, K))
+
+        def forward(rows: slice) -> tuple[Array]:
+            Z[rows] = b
+            csr_product(*self._forward, rows.start, rows.stop, Wt, Z)
+            return (target.residual(Z[rows], rows),)
+
+        chunks = _chunks(self.n, min(CHUNKS, self.X.nnz // CHUNK_ENTRIES))
+        (loss,) = _sum_in_order(workers.map(forward, chunks, worth))
+        if self._backward is None:
+            self._backward = _csr_arrays(self.X.T.tocsr())
+        transposed = self._backward
+        Gt = np.zeros((self.p, K))
+
+        def backward(features: slice) -> None:
+            csr_product(*transposed, features.start, features.stop, Z, Gt)
+
+        workers.map(backward, _balanced_chunks(transposed[2], len(chunks)), worth)
+        return loss, np.ascontiguousarray(Gt.T), Z.sum(axis=0)
+
+    def row_blocks(self, rows: Array | None, size: int) -> Iterator[tuple[Any, Array]]:
+        """Blocks of at most ``size`` rows as dense float64 arrays, with their row numbers."""
+        for block in _row_blocks(self.n, rows, size):
+            yield block, self.X[block].toarray().astype(np.float64, copy=False)
+
+    def native_blocks(self) -> Iterator[tuple[slice, Any]]:
+        """All rows, fit for ``X @ B`` and ``X.T @ C``."""
+        yield slice(0, self.n), self.X.astype(np.float64, copy=False)
+
+    def class_sums(self, y: Array, s: Array, n_classes: int) -> Array:
+        """sum_i s_i [y_i = k] x_i, (n_classes, p)."""
+        return np.asarray((_one_hot(y, s, n_classes).T @ self.X).toarray())
+
+    def moments(self, s: Array) -> tuple[Array, Array]:
+        """sum_i s_i x_i and sum_i s_i x_i^2, each (p,)."""
+        ((_, X),) = self.native_blocks()
+        return X.T @ s, X.multiply(X).T @ s
+
+    def take_rows(self, rows: Array) -> "CSRDesign":
+        return CSRDesign(self.X[rows])
+
+    def take_features(self, features: Array) -> "CSRDesign":
+        return CSRDesign(self.X[:, features])
+
+
+Design = DenseDesign | CSRDesign
+
+
+def make_design(X: Any) -> Design:
+    """The design of a validated X."""
+    return CSRDesign(X) if sparse.issparse(X) else DenseDesign(X)
+
+
+def take_outputs(target: Target, outputs: Array) -> Target:
+    """The target of some of the one-vs-all problems."""
+    assert target.positive is not None
+    assert target.negative is not None
+    return replace(
+        target,
+        columns=target.columns[outputs],
+        positive=target.positive[outputs],
+        negative=target.negative[outputs],
+    )
+
+
+def _one_hot(y: Array, s: Array, n_classes: int) -> Any:
+    """Sparse (n, n_classes): s_i in column y_i."""
+    return sparse.csr_array((s, y, np.arange(y.size + 1)), shape=(y.size, n_classes))
+
+
+def _csr_arrays(X: Any) -> tuple[Array, Array, Array]:
+    views = []
+    for array in (X.data, X.indices, X.indptr):
+        view = array.view()
+        view.flags.writeable = False
+        views.append(view)
+    return views[0], views[1], views[2]
+
+
+def _chunks(n: int, count: int) -> list[slice]:
+    """Rows 0..n cut into about ``count`` equal ranges."""
+    count = max(1, min(count, n))
+    cuts = [n * c // count for c in range(count + 1)]
+    return [slice(lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
+
+
+def _balanced_chunks(indptr: Array, count: int) -> list[slice]:
+    """Rows of a CSR matrix cut into ranges of about equal numbers of entries."""
+    wanted = np.linspace(0, indptr[-1], count + 1)[1:-1]
+    inner = np.searchsorted(indptr, wanted, side="left")
+    cuts = [0, *inner.tolist(), indptr.size - 1]
+    return [slice(lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
+
+
+def _row_blocks(n: int, rows: Array | None, size: int) -> Iterator[Any]:
+    for start in range(0, n if rows is None else rows.size, size):
+        if rows is None:
+            yield slice(start, min(start + size, n))
+        else:
+            yield rows[start : start + size]
+
+
+def _sum_in_order(parts: list[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Sums of each part's arrays, in the order of the parts (into the first part's)."""
+    total = parts[0]
+    for part in parts[1:]:
+        for into, array in zip(total, part, strict=True):
+            into += array
+    return total

@@ -1,0 +1,61 @@
+"""The one decorator that every kernel uses.
+
+``cache``      compiled code is kept on disk; a cache that cannot be written is done without.
+``nogil``      several threads may run kernels at once, each on its own rows.
+``fastmath``   ``nnan`` and ``ninf`` are never set: nan and inf must travel to where they are seen.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+# Sums may be reordered, so that dot products use vector registers.
+REORDER = frozenset({"contract", "nsz", "arcp", "reassoc"})
+# Order kept: for code that relies on how each operation rounds.
+IN_ORDER = frozenset({"contract", "nsz"})
+
+
+def jit(function: Callable[..., Any] | None = None, *, in_order: bool = False) -> Any:
+    """Compile ``function`` on its first call.
+
+    Parameters
+    ----------
+    function : callable
+        A module-level function of arrays and scalars (closures defeat the disk cache).
+    in_order : bool, default=False
+        Whether floating-point operations must keep the order in which they are written.
+
+    Returns
+    -------
+    kernel : callable
+        The compiled function; the Python one is its ``py_func``.
+    """
+    if function is None:
+        return lambda function: jit(function, in_order=in_order)
+    options = {"nogil": True, "fastmath": set(IN_ORDER if in_order else REORDER)}
+    try:
+        kernel = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no folder that it may write to
+        return numba.njit(**options)(function)
+    _tolerate_cache_errors(kernel)
+    return kernel
+
+
+def _tolerate_cache_errors(kernel: Any) -> None:
+    """Let a cache that breaks later (full disk, lost permission) cost time, not the fit."""
+    cache = getattr(kernel, "_cache", None)  # absent when the JIT is disabled
+    for name in ("load_overload", "save_overload"):
+        method = getattr(cache, name, None)
+        if method is not None:
+            setattr(cache, name, _without_os_error(method))
+
+
+def _without_os_error(method: Callable[..., Any]) -> Callable[..., Any]:
+    def tolerant(*args: Any) -> Any:
+        try:
+            return method(*args)
+        except OSError:
+            return None
+
+    return tolerant

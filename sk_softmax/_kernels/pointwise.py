@@ -1,0 +1,124 @@
+"""From logits to losses and residuals, row by row, in place.
+
+A residual is the derivative of the weighted loss with respect to a logit.  The same functions
+serve dense and sparse designs.
+"""
+
+import math
+
+import numpy as np
+
+from .jit import jit
+
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 6.93147180369123816490e-01
+LN2_LOW = 1.90821492927058770002e-10
+# Adding and subtracting 1.5 * 2**52 rounds to the nearest integer, which is then in the low bits.
+ROUND = 6755399441055744.0
+TAYLOR = tuple(1.0 / math.factorial(i) for i in range(14))
+ATANH = tuple(1.0 / (2 * i + 1) for i in range(17))
+
+
+@jit(in_order=True)
+def exp_nonpositive(x):
+    """Exponential of ``x <= 0`` without branches, so that loops over it use vector registers.
+
+    x = k ln 2 + r with |r| <= ln(2) / 2; exp(r) by its Taylor series of degree 13, whose
+    remainder is below 0.03 ulp.  Underflows to 0 below -708; nan stays nan.
+    """
+    clipped = -708.0 if x < -708.0 else x
+    shifted = clipped * LOG2_E + ROUND
+    k = shifted - ROUND
+    r = (clipped - k * LN2_HIGH) - k * LN2_LOW
+    series = TAYLOR[13]
+    for degree in range(12, -1, -1):
+        series = series * r + TAYLOR[degree]
+    power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
+    return 0.0 if x < -708.0 else series * power
+
+
+@jit(in_order=True)
+def log1p_unit(t):
+    """log(1 + t) for ``0 <= t <= 1``, without branches: 2 atanh(t / (2 + t)) by its series.
+
+    The argument of atanh is at most 1/3; the first term left out is below 2e-18 of the sum.
+    """
+    u = t / (2.0 + t)
+    square = u * u
+    series = ATANH[16]
+    for degree in range(15, -1, -1):
+        series = series * square + ATANH[degree]
+    return 2.0 * u * series
+
+
+@jit(in_order=True)
+def softmax_residual(Z, y, s):
+    """Softmax cross-entropy of a block of rows.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (m, K), C-contiguous, float64
+        Logits on entry, ``s_i * (p_ik - [y_i = k])`` on return.
+    y : ndarray of shape (m,), int64
+    s : ndarray of shape (m,), float64
+
+    Returns
+    -------
+    loss : float
+        ``sum_i s_i (logsumexp(z_i) - z_i,y_i)``
+    """
+    m, K = Z.shape
+    loss = 0.0
+    for i in range(m):
+        z = Z[i]
+        top = z[0]
+        for k in range(1, K):
+            top = top if z[k] <= top else z[k]  # a nan becomes the top, and is seen
+        loss += s[i] * (top - z[y[i]])
+        for k in range(K):
+            z[k] -= top
+    flat = Z.ravel()
+    for q in range(m * K):
+        flat[q] = exp_nonpositive(flat[q])
+    for i in range(m):
+        z = Z[i]
+        total = 0.0
+        for k in range(K):
+            total += z[k]
+        loss += s[i] * np.log(total)
+        scale = s[i] / total
+        for k in range(K):
+            z[k] *= scale
+        z[y[i]] -= s[i]
+    return loss
+
+
+@jit(in_order=True)
+def sigmoid_residual(Z, y, s, columns, positive, negative, loss):
+    """K binary cross-entropies of a block of rows, column ``c`` being "class or not".
+
+    Parameters
+    ----------
+    Z : ndarray of shape (m, K), C-contiguous, float64
+        Logits on entry, ``s_ik * (sigmoid(z_ik) - [y_i = columns_k])`` on return.
+    y : ndarray of shape (m,), int64
+    s : ndarray of shape (m,), float64
+    columns : ndarray of shape (K,), int64
+        The class that each column tells from the rest.
+    positive, negative : ndarray of shape (K,), float64
+        ``s_ik = s_i * positive_k`` where the row is of the class, ``s_i * negative_k`` elsewhere.
+    loss : ndarray of shape (K,), float64
+        ``sum_i s_ik * log(1 + exp(-+z_ik))`` is added to it.
+    """
+    m, K = Z.shape
+    for i in range(m):
+        z = Z[i]
+        for k in range(K):
+            is_class = y[i] == columns[k]
+            weight = s[i] * (positive[k] if is_class else negative[k])
+            t = exp_nonpositive(-abs(z[k]))
+            margin = -z[k] if is_class else z[k]
+            loss[k] += weight * ((margin if not margin <= 0.0 else 0.0) + log1p_unit(t))
+            # sigmoid(margin): the probability that the model gives to the wrong side
+            wrong = (1.0 if margin >= 0.0 else t) / (1.0 + t)
+            z[k] = -weight * wrong if is_class else weight * wrong

@@ -1,0 +1,401 @@
+"""The objective F: value, gradient, Hessian, Hessian-vector product.
+
+    F(W, b) = (1/S) sum_i s_i loss(y_i, W x_i + b) + lambda2/2 ||W||^2 + lambda1 ||W||_1
+
+Conventions, here and in everything built on this module:
+
+* K is the number of outputs: classes, or 1 where two classes need one weight vector.
+* A point is an array (K, q): coef (K, p) and, with an intercept (q = p + 1), intercept as the last
+  column; without one q = p.  Gradients have the same shape.
+* A problem is what converges by itself: softmax is one problem over all outputs ("coupled"),
+  one-vs-all is K of them.  What belongs to problems has shape (m,), m = 1 or K.
+* residual = d loss / d raw = weight * (probability - [is the class]); gradient = residual' X.
+* The smooth part of F is all but lambda1 ||W||_1.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from ._design import CSRDesign, Design, Target, make_design, take_outputs
+from ._threads import Workers
+from ._typing import Array
+
+KHATRI_RAO_FEATURES = 128  # up to here products of features are packed into one matrix product
+BLOCK_ENTRIES = 2**19  # of the packed products made at a time
+
+
+@dataclass
+class Objective:
+    """F for one design, target and penalty.
+
+    Attributes
+    ----------
+    design : DenseDesign or CSRDesign
+    target : Target
+        Its weights are normalised: they sum to 1 in every problem.
+    lambda1, lambda2 : ndarray of shape (m,)
+    fit_intercept : bool
+    class_sums : ndarray of shape (K, q)
+        ``sum_i s_ik [y_i is the class of output k] x_i`` (and of 1: the class's share).
+    means : ndarray of shape (K, q)
+        Weighted means of the features (and of 1) as output k's problem sees them.
+    workers : Workers
+    counts : Counter
+        ``counts["rows"]``: rows read for value and gradient so far, by this and all objectives
+        taken from it.
+    """
+
+    design: Design
+    target: Target
+    lambda1: Array
+    lambda2: Array
+    fit_intercept: bool
+    class_sums: Array
+    means: Array
+    workers: Workers
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def coupled(self) -> bool:
+        return self.target.softmax
+
+    @property
+    def K(self) -> int:
+        return self.target.columns.size
+
+    @property
+    def p(self) -> int:
+        return self.design.p
+
+    @property
+    def q(self) -> int:
+        return self.p + self.fit_intercept
+
+    @property
+    def n_problems(self) -> int:
+        return self.lambda2.size
+
+    @property
+    def center(self) -> Array:
+        """Weighted means of the features, (p,); 0 without an intercept to absorb them."""
+        mean = self.means[:, : self.p].mean(axis=0)
+        return mean if self.fit_intercept else np.zeros_like(mean)
+
+    def by_problem(self, values: Array) -> Array:
+        """Sum (K, ...) over all but the first axis, and over outputs where they are coupled."""
+        sums = values.reshape(values.shape[0], -1).sum(axis=1)
+        return sums.sum(keepdims=True) if self.coupled else sums
+
+    def largest_by_problem(self, values: Array) -> Array:
+        """Largest entry of (K, ...) per problem; 0 where there is none."""
+        largest = values.reshape(values.shape[0], -1).max(axis=1, initial=0.0)
+        return largest.max(keepdims=True) if self.coupled else largest
+
+    def per_output(self, values: Array) -> Array:
+        """One value a problem, (m,), as a column over the outputs, (K, 1)."""
+        return np.broadcast_to(values[:, None], (self.K, 1))
+
+    def split(self, point: Array) -> tuple[Array, Array]:
+        """coef (K, p) and intercept (K,), both contiguous."""
+        intercept = point[:, self.p].copy() if self.fit_intercept else np.zeros(point.shape[0])
+        return np.ascontiguousarray(point[:, : self.p]), intercept
+
+    def loss_gradient(self, point: Array) -> tuple[Array, Array]:
+        """Mean loss per problem, (m,), and its gradient, (K, q); no penalty in either."""
+        self.counts["rows"] += self.design.n
+        coef, intercept = self.split(point)
+        loss, G, g = self.design.sweep(self.target, coef, intercept, self.workers)
+        return loss, np.column_stack([G, g]) if self.fit_intercept else G
+
+    def ridge(self, point: Array) -> Array:
+        """lambda2 W, with 0 for the intercept; shape (K, q)."""
+        result = point * self.lambda2[:, None]
+        result[:, self.p :] = 0.0
+        return result
+
+    def smooth(self, point: Array) -> tuple[Array, Array]:
+        """The smooth part of F per problem, (m,), and its gradient, (K, q)."""
+        loss, gradient = self.loss_gradient(point)
+        ridge = self.ridge(point)
+        return loss + self.by_problem(point * ridge) / 2, gradient + ridge
+
+    def penalty(self, point: Array) -> Array:
+        """lambda2/2 ||W||^2 + lambda1 ||W||_1 per problem, (m,)."""
+        coef = point[:, : self.p]
+        absolute = self.by_problem(np.abs(coef)) * self.lambda1
+        return self.by_problem(point * self.ridge(point)) / 2 + absolute
+
+    def null_point(self) -> Array:
+        """The best point with coef = 0."""
+        point = np.zeros((self.K, self.q))
+        if self.fit_intercept:
+            share = self.class_sums[:, self.p]
+            if self.coupled:
+                point[:, self.p] = np.log(share) - np.log(share).mean()
+            else:
+                point[:, self.p] = np.log(share) - np.log1p(-share)
+        return point
+
+    def null_value(self) -> Array:
+        """F at `null_point`, (m,)."""
+        if self.coupled:
+            share = self.class_sums[:, -1] if self.fit_intercept else np.full(self.K, 1 / self.K)
+            return np.array([-(share * np.log(share)).sum()])
+        share = self.class_sums[:, -1] if self.fit_intercept else np.full(self.K, 0.5)
+        return -(share * np.log(share) + (1 - share) * np.log1p(-share))
+
+    def take_outputs(self, outputs: Array) -> "Objective":
+        """The objective of some of the one-vs-all problems."""
+        return replace(
+            self,
+            target=take_outputs(self.target, outputs),
+            lambda1=self.lambda1[outputs],
+            lambda2=self.lambda2[outputs],
+            class_sums=self.class_sums[outputs],
+            means=self.means[outputs],
+        )
+
+    def take_features(self, features: Array) -> "Objective":
+        """The objective of the points whose other features have coefficient 0."""
+        kept = np.append(features, self.p) if self.fit_intercept else features
+        return replace(
+            self,
+            design=self.design.take_features(features),
+            class_sums=self.class_sums[:, kept],
+            means=self.means[:, kept],
+        )
+
+    def take_rows(self, rows: Array) -> "Objective":
+        """The same penalty with the mean loss of some rows (`means` stay those of all rows)."""
+        target = self.target
+        s = target.s[rows] / target.s[rows].sum()
+        return replace(
+            self,
+            design=self.design.take_rows(rows),
+            target=replace(target, y=target.y[rows], s=s),
+        )
+
+    # ---- second derivatives -------------------------------------------------------------
+
+    def _probability(self, raw: Array) -> Array:
+        return softmax(raw, axis=1) if self.coupled else expit(raw)
+
+    def _row_weights(self, block: Any) -> Array:
+        """s_ik for the rows of a block: (m, 1) for softmax, (m, K) else."""
+        s = self.target.s[block][:, None]
+        if self.coupled:
+            return s
+        is_class = self.target.y[block][:, None] == self.target.columns
+        return s * np.where(is_class, self.target.positive, self.target.negative)
+
+    def curvature_blocks(
+        self, point: Array, rows: Array | None, scale: Array | None, size: int
+    ) -> Iterator[tuple[Array, Array, Array]]:
+        """Blocks of (augmented centred rows (m, q), probabilities (m, K), weights (m, 1 or K)).
+
+        The rows are centred by `center` and end in a 1 where there is an intercept.  ``scale``
+        multiplies the weights of the chosen ``rows``.
+        """
+        center, done = self.center, 0
+        coef, intercept = self.split(point)
+        intercept = intercept + coef @ center
+        for block, X in self.design.row_blocks(rows, size):
+            A = np.empty((X.shape[0], self.q))
+            np.subtract(X, center, out=A[:, : self.p])
+            A[:, self.p :] = 1.0
+            weight = self._row_weights(block)
+            if scale is not None:
+                weight = weight * scale[done : done + X.shape[0], None]
+            done += X.shape[0]
+            yield A, self._probability(A[:, : self.p] @ coef.T + intercept), weight
+
+    def hessian(self, point: Array, rows: Array | None = None, scale: Array | None = None) -> Array:
+        """Hessian of the mean loss in the variables (coef, intercept + coef @ center).
+
+        Parameters
+        ----------
+        point : ndarray of shape (K, q)
+        rows : ndarray of shape (r,), int, or None
+            The rows that stand for all, each weighted ``scale`` times; None: all rows.
+        scale : ndarray of shape (r,)
+
+        Returns
+        -------
+        H : ndarray of shape (1, K q, K q) if coupled, (K, q, q) else
+        """
+        K, q = self.K, self.q
+        first, second = np.triu_indices(K) if self.coupled else (np.arange(K),) * 2
+        packed = q <= KHATRI_RAO_FEATURES
+        width = q * (q + 1) // 2 if packed else q
+        size = max(32, min(4096, BLOCK_ENTRIES // (width + first.size)))
+        grams = np.zeros((first.size, width) if packed else (first.size, q, q))
+        for A, P, weight in self.curvature_blocks(point, rows, scale, size):
+            D = -weight * P[:, first] * P[:, second]
+            D[:, first == second] += weight * P
+            if packed:
+                grams += D.T @ _feature_products(A)
+            else:
+                for pair in range(first.size):
+                    grams[pair] += (A * D[:, pair, None]).T @ A
+        if packed:
+            grams = _unpack(grams, q)
+        if not self.coupled:
+            return grams
+        H = np.empty((K, q, K, q))
+        for k, l, gram in zip(first, second, grams, strict=True):
+            H[k, :, l] = gram
+            H[l, :, k] = gram
+        return H.reshape(1, K * q, K * q)
+
+    def hessian_on(self, point: Array, support: Array) -> list[Array]:
+        """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
+
+        Returns
+        -------
+        H : list of ndarray of shape (a, a), one a problem
+            Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
+        """
+        features = [np.flatnonzero(row) for row in support]
+        groups = [range(self.K)] if self.coupled else [(k,) for k in range(self.K)]
+        ends = [np.cumsum([0, *(features[k].size for k in group)]) for group in groups]
+        matrices = [np.zeros((end[-1], end[-1])) for end in ends]
+        for A, P, weight in self.curvature_blocks(point, None, None, 2048):
+            for group, end, H in zip(groups, ends, matrices, strict=True):
+                parts = [A[:, features[k]] for k in group]
+                for a, k in enumerate(group):
+                    w = weight if self.coupled else weight[:, k : k + 1]
+                    for b, other in enumerate(group[a:], start=a):
+                        d = w * P[:, k : k + 1] * ((a == b) - P[:, other : other + 1])
+                        block = (parts[a] * d).T @ parts[b]
+                        H[end[a] : end[a + 1], end[b] : end[b + 1]] += block
+        return [np.triu(H) + np.triu(H, 1).T for H in matrices]
+
+    def hessian_product(self, point: Array) -> Callable[[Array], Array]:
+        """The map V (K, q) -> H V, H the Hessian of the mean loss in (coef, intercept)."""
+        coef, intercept = self.split(point)
+
+        def blocks() -> Iterator[tuple[Any, Array, Array]]:
+            for rows, X in self.design.native_blocks():
+                P = self._probability(X @ coef.T + intercept)
+                yield X, P, self._row_weights(rows) * P
+
+        stored = list(blocks()) if isinstance(self.design, CSRDesign) else None
+
+        def product(V: Array) -> Array:
+            result = np.zeros_like(V)
+            by_coef, by_intercept = self.split(V)
+            for X, P, weight in blocks() if stored is None else stored:
+                T = X @ by_coef.T + by_intercept
+                T = weight * (
+                    T - (P * T).sum(axis=1, keepdims=True) if self.coupled else T * (1 - P)
+                )
+                result[:, : self.p] += (X.T @ T).T
+                result[:, self.p :] += T.sum(axis=0)[:, None]
+            return result
+
+        return product
+
+    def separates(self, point: Array) -> Array:
+        """Whether ``point`` puts every row on its own side, per problem, a mask (m,)."""
+        coef, intercept = self.split(point)
+        result = np.ones(self.n_problems, dtype=bool)
+        for rows, X in self.design.native_blocks():
+            raw = X @ coef.T + intercept
+            y = self.target.y[rows, None]
+            if self.coupled:
+                own = np.take_along_axis(raw, y, axis=1)
+                np.put_along_axis(raw, y, -np.inf, axis=1)
+                result &= bool((own[:, 0] > raw.max(axis=1)).all())
+            else:
+                result &= np.where(y == self.target.columns, raw > 0, raw < 0).all(axis=0)
+        return result
+
+
+def make_objective(
+    X: Any,
+    y: Array,
+    s: Array,
+    *,
+    n_classes: int,
+    coupled: bool,
+    balanced: bool,
+    C: float,
+    l1_ratio: float,
+    fit_intercept: bool,
+    workers: Workers,
+) -> Objective:
+    """The objective of a fit.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, p)
+    y : ndarray of shape (n,), int64
+        Codes 0..n_classes - 1, each present.
+    s : ndarray of shape (n,), float64
+        Positive weights; S is their sum.
+    n_classes : int
+    coupled : bool
+        Softmax (True) or one-vs-all (False); one and the same for two classes.
+    balanced : bool
+        Whether each of the one-vs-all problems gives both of its sides half of the weight.
+    C, l1_ratio : float
+    fit_intercept : bool
+    workers : Workers
+    """
+    S = s.sum()
+    share = np.bincount(y, s, n_classes) / S
+    binary = n_classes == 2
+    columns = np.array([1]) if binary else np.arange(n_classes)
+    coupled = coupled and not binary
+    s = s / S
+    positive = negative = None
+    if not coupled:
+        positive, negative = np.ones((2, columns.size))
+        if balanced:
+            positive, negative = 0.5 / share[columns], 0.5 / (1 - share[columns])
+    target = Target(y, s, columns, positive, negative)
+    design = make_design(X)
+    sums = design.class_sums(y, s, n_classes)
+    sums = np.column_stack([sums, share]) if fit_intercept else sums
+    own, total = sums[columns], sums.sum(axis=0)
+    if coupled:
+        means = np.broadcast_to(total, own.shape)
+    else:
+        means = own * positive[:, None] + (total - own) * negative[:, None]
+        own = own * positive[:, None]
+    m = 1 if coupled else columns.size
+    return Objective(
+        design=design,
+        target=target,
+        lambda1=np.full(m, l1_ratio / C / S),
+        lambda2=np.full(m, (1 - l1_ratio) / C / S),
+        fit_intercept=fit_intercept,
+        class_sums=own,
+        means=means,
+        workers=workers,
+    )
+
+
+def _feature_products(A: Array) -> Array:
+    """All products x_j x_r, j <= r, of each row: (m, q (q + 1) / 2)."""
+    m, q = A.shape
+    products = np.empty((m, q * (q + 1) // 2))
+    at = 0
+    for j in range(q):
+        np.multiply(A[:, j, None], A[:, j:], out=products[:, at : at + q - j])
+        at += q - j
+    return products
+
+
+def _unpack(packed: Array, q: int) -> Array:
+    """Symmetric matrices (c, q, q) from their packed upper triangles (c, q (q + 1) / 2)."""
+    full = np.empty((packed.shape[0], q, q))
+    j, r = np.triu_indices(q)
+    full[:, j, r] = packed
+    full[:, r, j] = packed
+    return full

@@ -1,0 +1,259 @@
+"""Changes of variables that make the objective round: point = point0 + M u.
+
+L-BFGS sees u, in which the Hessian at (or near) the current point is the identity.  See the user
+guide, "Preconditioned L-BFGS".
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import lapack, qr
+
+from ._design import make_design
+from ._objective import Objective
+from ._typing import Array
+
+LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
+JITTER = 1e-14  # of the unit diagonal, to begin with
+SWEEPS_A_HESSIAN = 6  # what a sampled Hessian may cost, in sweeps over X
+SEED = 0
+
+
+@dataclass
+class Centring:
+    """T: from (coef, intercept + coef @ center) to (coef, intercept), and its transpose."""
+
+    center: Array  # (p,)
+
+    def undo(self, step: Array) -> Array:
+        """T step, in place; step (K, q)."""
+        p = self.center.size
+        step[:, p:] -= (step[:, :p] @ self.center)[:, None]
+        return step
+
+    def pull(self, gradient: Array) -> Array:
+        """T' gradient, as a new array (K, q)."""
+        p = self.center.size
+        pulled = gradient.copy()
+        pulled[:, :p] -= gradient[:, p:] * self.center
+        return pulled
+
+
+@dataclass
+class Factor:
+    """M = T D L^-T with L L' = D (H + penalty) D of unit diagonal.
+
+    Attributes
+    ----------
+    M : ndarray of shape (1, K q, K q) or (K, q, q)
+        D L^-T, one a problem.
+    centring : Centring
+    shape : tuple
+        (K, q)
+    exact : bool
+        Whether H is the Hessian on all rows.
+    jitter : float
+        What the factorisation needed on the unit diagonal.
+    """
+
+    M: Array
+    centring: Centring
+    shape: tuple[int, int]
+    exact: bool
+    jitter: float
+
+    def step(self, u: Array) -> Array:
+        """M u as a step (K, q), for u of shape (m, d)."""
+        return self.centring.undo(np.matmul(self.M, u[:, :, None]).reshape(self.shape))
+
+    def pull(self, gradient: Array) -> Array:
+        """M' gradient, (m, d): the gradient by u."""
+        flat = self.centring.pull(gradient).reshape(self.M.shape[0], -1, 1)
+        return np.matmul(self.M.transpose(0, 2, 1), flat)[:, :, 0]
+
+
+@dataclass
+class Diagonal:
+    """M = T D: the curvature of each coordinate by itself, at the null model."""
+
+    scale: Array  # (K, q)
+    centring: Centring
+    coupled: bool
+    exact: bool = False
+
+    def step(self, u: Array) -> Array:
+        """M u as a step (K, q), for u of shape (m, d)."""
+        return self.centring.undo(u.reshape(self.scale.shape) * self.scale)
+
+    def pull(self, gradient: Array) -> Array:
+        """M' gradient, (m, d): the gradient by u."""
+        scaled = self.centring.pull(gradient) * self.scale
+        return scaled.reshape(1, -1) if self.coupled else scaled
+
+
+def can_factor(objective: Objective) -> bool:
+    """Whether the Hessian (of each problem) is small enough to be formed and factored."""
+    size = objective.K * objective.q if objective.coupled else objective.q
+    return size <= LARGEST_HESSIAN
+
+
+def in_row_space(objective: Objective) -> tuple[Objective, Callable[[Array], Array]]:
+    """The objective in the coordinates of an orthonormal basis of X's row space.
+
+    With an L2 penalty or none, the optimal (of equal ones, the smallest) coefficients lie in the
+    span of the centred rows, so n coordinates do for any number of features.
+
+    Returns
+    -------
+    rotated : Objective
+        On the design (X - center) V, (n, n); V (p, n) has orthonormal columns.
+    restore : callable
+        From a point (K, n + 1) of ``rotated`` to the point (K, q).
+    """
+    p = objective.p
+    center = objective.center
+    X = np.concatenate([X for _, X in objective.design.row_blocks(None, 4096)]) - center
+    V, R = qr(X.T, mode="economic", check_finite=False)
+    coupled_sums = [objective.class_sums, objective.means]
+    rotated_sums = []
+    for sums in coupled_sums:
+        weight = sums[:, p:] if objective.fit_intercept else 0.0
+        rotated_sums.append(np.column_stack([(sums[:, :p] - weight * center) @ V, sums[:, p:]]))
+    rotated = replace(
+        objective,
+        design=make_design(np.ascontiguousarray(R.T)),
+        class_sums=rotated_sums[0],
+        means=rotated_sums[1],
+        counts=Counter(),
+    )
+
+    def restore(point: Array) -> Array:
+        step = np.column_stack([point[:, : V.shape[1]] @ V.T, point[:, V.shape[1] :]])
+        return Centring(center).undo(step)
+
+    return rotated, restore
+
+
+def wide(objective: Objective) -> bool:
+    """Whether the row space is so small that its Hessian can be factored, and X's cannot."""
+    n = objective.design.n
+    size = objective.K * (n + 1) if objective.coupled else n + 1
+    return n < objective.p and size <= LARGEST_HESSIAN and not can_factor(objective)
+
+
+def hessian_sample(objective: Objective) -> int:
+    """Rows worth a Hessian: all, or as many as cost a few sweeps, and enough to determine it."""
+    size = objective.K * objective.q if objective.coupled else objective.q
+    affordable = SWEEPS_A_HESSIAN * objective.design.n * 24 // size
+    rows = max(affordable, 10 * size, 2000)
+    return objective.design.n if rows >= 0.7 * objective.design.n else rows
+
+
+def factor(objective: Objective, point: Array, rows_wanted: int | None = None) -> Factor:
+    """Factor of the Hessian of F's smooth part at ``point``, on all rows or a sample of them."""
+    n = objective.design.n
+    exact = rows_wanted is None or rows_wanted >= n
+    if exact:
+        H = objective.hessian(point)
+    else:
+        H = objective.hessian(point, *stratified_rows(objective, rows_wanted))
+    add_penalty(objective, H)
+    M = np.empty_like(H)
+    jitter = 0.0
+    for problem in range(H.shape[0]):
+        M[problem], used = inverse_factor(H[problem])
+        jitter = max(jitter, used)
+    return Factor(M, Centring(objective.center), (objective.K, objective.q), exact, jitter)
+
+
+def stratified_rows(objective: Objective, wanted: int) -> tuple[Array, Array]:
+    """Rows drawn with a fixed seed, small classes whole; and what each one stands for.
+
+    Returns
+    -------
+    rows : ndarray of shape (r,), int, ascending
+    scale : ndarray of shape (r,)
+        A class's weight over the weight of its drawn rows.
+    """
+    y, s = objective.target.y, objective.target.s
+    generator = np.random.default_rng(SEED)
+    codes, counts = np.unique(y, return_counts=True)
+    quota = np.maximum(wanted * counts // y.size, wanted // (4 * codes.size))
+    drawn, scales = [], []
+    order = np.argsort(y, kind="stable")
+    for members, take in zip(np.split(order, np.cumsum(counts)[:-1]), quota, strict=True):
+        chosen = members
+        if take < members.size:
+            chosen = generator.choice(members, max(1, int(take)), replace=False)
+        drawn.append(chosen)
+        scales.append(np.full(chosen.size, s[members].sum() / s[chosen].sum()))
+    rows = np.concatenate(drawn)
+    ascending = np.argsort(rows)
+    return rows[ascending], np.concatenate(scales)[ascending]
+
+
+def add_penalty(objective: Objective, H: Array) -> None:
+    """Add lambda2, and curvature along directions in which F is flat, to H in place.
+
+    Softmax does not see a shift of all intercepts, nor, without lambda2, of all classes'
+    coefficients of a feature.  No gradient points there; the factorisation needs them filled.
+    """
+    p, q, K = objective.p, objective.q, objective.K
+    diagonal = np.einsum("bii->bi", H)
+    diagonal.reshape(-1, K if objective.coupled else 1, q)[:, :, :p] += objective.lambda2.reshape(
+        -1, 1, 1
+    )
+    if not objective.coupled:
+        return
+    first_flat = p if objective.lambda2[0] > 0 else 0
+    view = H.reshape(K, q, K, q)
+    for j in range(first_flat, q):
+        curvature = np.einsum("kk->k", view[:, j, :, j]).mean()
+        view[:, j, :, j] += curvature / K
+
+
+def inverse_factor(H: Array) -> tuple[Array, float]:
+    """M with M' H M = I, for a symmetric H that should be positive definite.
+
+    Returns
+    -------
+    M : ndarray of shape (d, d)
+    jitter : float
+        What had to be added to the unit diagonal of the scaled matrix.
+    """
+    diagonal = H.diagonal()
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = H * scale[:, None] * scale
+    scaled[np.diag_indices_from(scaled)] = 1.0
+    jitter = JITTER
+    while True:
+        attempt = scaled.copy()
+        attempt[np.diag_indices_from(attempt)] += jitter
+        L, info = lapack.dpotrf(attempt, lower=1, clean=1)
+        if info == 0:
+            inverse, _ = lapack.dtrtri(L, lower=1)
+            return np.ascontiguousarray(inverse.T) * scale[:, None], jitter
+        jitter *= 100
+
+
+def diagonal(objective: Objective) -> Diagonal:
+    """The change of variables where the Hessian is too large."""
+    scale = 1 / np.sqrt(null_curvature(objective))
+    return Diagonal(scale, Centring(objective.center), objective.coupled)
+
+
+def null_curvature(objective: Objective) -> Array:
+    """Diagonal of the Hessian of F's smooth part at the null model, (K, q), centred, positive."""
+    p = objective.p
+    first, variance = objective.design.moments(objective.target.s)
+    if objective.fit_intercept:
+        variance = np.maximum(variance - first**2, 1e-16 * variance)
+    share = objective.class_sums[:, p:] if objective.fit_intercept else None
+    pi = share if share is not None else np.full((objective.K, 1), 1 / max(2, objective.K))
+    curvature = np.ones((objective.K, objective.q))
+    curvature[:, :p] = variance
+    curvature *= pi * (1 - pi)
+    curvature[:, :p] += objective.lambda2.reshape(-1, 1)
+    return np.where(curvature > 0, curvature, 1.0)

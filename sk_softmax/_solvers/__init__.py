@@ -1,0 +1,1 @@
+"""Solvers: one a file; `table.solve` chooses; every one returns a `solution.Solution`."""

@@ -1,0 +1,112 @@
+"""How far a point is from the optimum: KKT violation, duality gap, Newton decrement.
+
+All from one loss and gradient; derivations are in the user guide, "When a fit is done".
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, cg
+
+from .._objective import Objective
+from .._typing import Array
+
+
+def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
+    """Distance from 0 to the subdifferential of F, coordinate by coordinate.
+
+    Parameters
+    ----------
+    point : ndarray of shape (K, q)
+    gradient : ndarray of shape (K, q)
+        Of the mean loss, at ``point``.
+
+    Returns
+    -------
+    violation : ndarray of shape (K, q)
+    """
+    smooth = gradient + objective.ridge(point)
+    lambda1 = np.broadcast_to(objective.lambda1[:, None], point.shape).copy()
+    lambda1[:, objective.p :] = 0.0
+    at_zero = np.maximum(np.abs(smooth) - lambda1, 0.0)
+    return np.where(point == 0.0, at_zero, np.abs(smooth + lambda1 * np.sign(point)))
+
+
+def optimality(objective: Objective, point: Array, gradient: Array) -> Array:
+    """Largest KKT violation per problem, (m,)."""
+    return objective.largest_by_problem(kkt_violation(objective, point, gradient))
+
+
+def dual_gap(objective: Objective, point: Array, loss: Array, gradient: Array) -> Array:
+    """Upper bound on F(point) - min F per problem, (m,); nan without a penalty.
+
+    The dual point is Q = (1 - eps) P + eps T with T the same in every row, so that each class's
+    total of Q is that of Y (which the intercept's optimality asks for), and for lambda2 = 0 drawn
+    towards Y by tau, so that no |G(Q)| exceeds lambda1.  The entropy of such a mixture is at
+    least the mixture of the entropies, so one loss and gradient are all that is needed.
+
+    References
+    ----------
+    Koh, Kim and Boyd (2007), "An interior-point method for large-scale l1-regularized logistic
+    regression", section 3: the dual and its scaled feasible point, for two classes.
+    """
+    lambda1, lambda2 = objective.lambda1, objective.lambda2
+    # mean entropy of P: loss + sum_i s_i (y_i - p_i) raw_i / S
+    entropy = loss - objective.by_problem(gradient * point)
+    G, eps, mixed_in = _with_class_totals(objective, -gradient)
+    entropy = (1 - eps) * entropy + eps * mixed_in
+    largest = objective.largest_by_problem(np.abs(G))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tau = np.where(largest > lambda1, lambda1 / largest, 1.0)
+        dual = tau * entropy  # feasible for lambda2 = 0, and better for small lambda2
+        for scale in (np.ones_like(tau), tau):
+            G_scaled = np.abs(G) * scale.reshape(-1, 1)
+            excess = np.maximum(G_scaled - lambda1.reshape(-1, 1), 0.0)
+            conjugate = objective.by_problem(excess**2) / (2 * lambda2)
+            dual = np.where(lambda2 > 0, np.fmax(dual, scale * entropy - conjugate), dual)
+    gap = loss + objective.penalty(point) - dual
+    return np.where((lambda1 > 0) | (lambda2 > 0), np.maximum(gap, 0.0), np.nan)
+
+
+def _with_class_totals(objective: Objective, G: Array) -> tuple[Array, Array, Array]:
+    """G(Q) (K, p), eps (m,) and the entropy of T (m,) for Q = (1 - eps) P + eps T.
+
+    ``G`` is minus the gradient: sum_i s_i (y_i - p_i) x_i' / S, the intercept last.
+    """
+    p = objective.p
+    zero = np.zeros(objective.n_problems)
+    if not objective.fit_intercept:
+        return G, zero, zero
+    wanted = objective.class_sums[:, p]
+    total = wanted - G[:, p]
+    if objective.coupled:
+        eps = max(0.0, float((1 - wanted / np.maximum(total, np.finfo(float).tiny)).max()))
+        eps = min(eps, 1.0)
+        T = wanted if eps == 0.0 else np.maximum(wanted - (1 - eps) * total, 0.0) / eps
+        T = T / T.sum()
+        entropy = -(T * np.log(np.where(T > 0, T, 1.0))).sum(keepdims=True)
+        epsilon = np.array([eps])
+        spread = eps
+    else:
+        T = (wanted > total).astype(np.float64)
+        side = np.where(T > 0, 1 - total, total)
+        epsilon = np.clip(np.abs(wanted - total) / np.maximum(side, 1e-300), 0.0, 1.0)
+        entropy = zero
+        spread = epsilon[:, None]
+    PX = objective.class_sums[:, :p] - G[:, :p]
+    return G[:, :p] + spread * (PX - T[:, None] * objective.means[:, :p]), epsilon, entropy
+
+
+def conjugate_gradient(
+    product: Callable[[Array], Array], rhs: Array, diagonal: Array, max_iter: int = 200
+) -> Array:
+    """Solution of H v = rhs by conjugate gradients with ``diagonal`` as preconditioner.
+
+    All arrays have one shape; H is symmetric positive semidefinite.
+    """
+    shape, size = rhs.shape, rhs.size
+    H = LinearOperator((size, size), matvec=lambda v: product(v.reshape(shape)).ravel())
+    inverse = 1 / diagonal.ravel()
+    M = LinearOperator((size, size), matvec=lambda v: inverse * v.ravel())
+    solution, _ = cg(H, rhs.ravel(), rtol=1e-4, maxiter=max_iter, M=M)
+    return solution.reshape(shape)

@@ -1,0 +1,215 @@
+"""What a solver is given, what it knows on the way, and what it returns."""
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._objective import Objective
+from .._typing import Array
+from . import certificate
+
+
+class Status(enum.Enum):
+    """Why a problem's solution ends where it does; the value names cause and remedy."""
+
+    CONVERGED = "The optimum is reached and certified."
+    PRECISION = "The optimum is reached and certified as far as floating point allows."
+    MAX_ITER = (
+        "The iteration limit was reached before the optimum was certified. "
+        "Increase max_iter, or make tol larger if less precision is enough."
+    )
+    STALLED = (
+        "Rounding errors stopped the solver before the optimum was certified. "
+        "Bring the columns of X to similar scales (StandardScaler), use a smaller C, "
+        "or make tol larger."
+    )
+    SEPARABLE = (
+        "The classes are linearly separable, so without a penalty the coefficients have no "
+        "finite optimum. Use a finite C."
+    )
+
+    @property
+    def converged(self) -> bool:
+        return self in (Status.CONVERGED, Status.PRECISION)
+
+
+@dataclass(frozen=True)
+class Control:
+    """When to stop, and what to say on the way.
+
+    Attributes
+    ----------
+    tol : float
+        Largest KKT violation allowed, in units of F by units of the coordinate.
+    goal : ndarray of shape (m,)
+        Suboptimality to certify, in units of F.
+    max_iter : int
+    verbose : int
+    """
+
+    tol: float
+    goal: Array
+    max_iter: int
+    verbose: int = 0
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A solver's answer; arrays have one entry a problem.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (K, p)
+    intercept : ndarray of shape (K,)
+    status : list of Status
+    n_iter : ndarray of shape (m,), int
+    objective, optimality, dual_gap : ndarray of shape (m,)
+    solver : str
+    evaluations : float
+        Passes over all rows for value and gradient.
+    trace : list of dict
+        What happened, in order.
+    """
+
+    coef: Array
+    intercept: Array
+    status: list[Status]
+    n_iter: Array
+    objective: Array
+    optimality: Array
+    dual_gap: Array
+    solver: str
+    evaluations: float
+    trace: list[dict[str, Any]] = field(repr=False)
+
+
+class Run:
+    """A solution in the making: the point, and what is certified of each problem.
+
+    Parameters
+    ----------
+    objective : Objective
+    control : Control
+    start : ndarray of shape (K, q)
+    """
+
+    def __init__(self, objective: Objective, control: Control, start: Array) -> None:
+        m = objective.n_problems
+        self.objective = objective
+        self.control = control
+        self.point = start.copy()
+        self.gradient = np.empty_like(self.point)
+        self.loss = np.full(m, np.nan)
+        self.optimality = np.full(m, np.inf)
+        self.gap = np.full(m, np.inf)
+        self.status: list[Status | None] = [None] * m
+        self.n_iter = np.zeros(m, dtype=np.int64)
+        self.iterations = 0
+        self.trace: list[dict[str, Any]] = []
+        loss, gradient = objective.loss_gradient(start)
+        self.accept(self.open, start, loss, gradient)
+
+    @property
+    def open(self) -> Array:
+        """Problems that are not done."""
+        return np.array([i for i, status in enumerate(self.status) if status is None], dtype=int)
+
+    @property
+    def goes_on(self) -> bool:
+        return bool(self.open.size) and self.iterations < self.control.max_iter
+
+    def rows(self, problems: Array) -> Any:
+        """Rows of the point that belong to ``problems``."""
+        return slice(None) if self.objective.coupled else problems
+
+    def part(self, problems: Array) -> Objective:
+        """The objective of ``problems`` alone."""
+        if self.objective.coupled or problems.size == self.objective.n_problems:
+            return self.objective
+        return self.objective.take_outputs(problems)
+
+    def accept(
+        self,
+        problems: Array,
+        point: Array,
+        loss: Array,
+        gradient: Array,
+        decrement: Array | None = None,
+    ) -> Array:
+        """Move ``problems`` to ``point`` and certify there; which of them are done, a mask.
+
+        Parameters
+        ----------
+        problems : ndarray of shape (c,), int
+        point, gradient : ndarray of shape (rows of the problems, q)
+        loss : ndarray of shape (c,)
+        decrement : ndarray of shape (c,), optional
+            Newton decrements with the Hessian at ``point``, in units of F.
+        """
+        part = self.part(problems)
+        rows = self.rows(problems)
+        self.point[rows] = point
+        self.gradient[rows] = gradient
+        self.loss[problems] = loss
+        kkt = certificate.optimality(part, point, gradient)
+        gap = certificate.dual_gap(part, point, loss, gradient)
+        self.optimality[problems] = kkt
+        self.gap[problems] = gap
+        goal = self.control.goal[problems]
+        certified = gap <= goal
+        if decrement is not None:
+            certified |= decrement <= goal
+        done = (kkt <= self.control.tol) & certified
+        self.finish(problems[done], Status.CONVERGED)
+        return done
+
+    def finish(self, problems: Array, status: Status) -> None:
+        for problem in problems:
+            self.status[problem] = status
+
+    def count(self, problems: Array, iterations: int = 1) -> None:
+        """Count iterations in which ``problems`` took part."""
+        self.iterations += iterations
+        self.n_iter[problems] += iterations
+
+    def note(self, **facts: Any) -> None:
+        """Add to the trace, and print it where the user asked for that."""
+        facts = {"iteration": self.iterations, **facts}
+        self.trace.append(facts)
+        if self.control.verbose:
+            text = "  ".join(
+                f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in facts.items()
+            )
+            print(f"[sk_softmax] {text}")
+
+    def note_state(self, stage: str, **facts: Any) -> None:
+        """`note` with the state of the worst problem."""
+        penalty = self.objective.penalty(self.point)
+        self.note(
+            stage=stage,
+            objective=float((self.loss + penalty).sum()),
+            optimality=float(self.optimality.max()),
+            gap=float(self.gap.max()),
+            open=int(self.open.size),
+            **facts,
+        )
+
+    def solution(self, solver: str) -> Solution:
+        """The answer; problems still open ran out of iterations."""
+        self.finish(self.open, Status.MAX_ITER)
+        coef, intercept = self.objective.split(self.point)
+        return Solution(
+            coef=coef,
+            intercept=intercept,
+            status=[status for status in self.status if status is not None],
+            n_iter=self.n_iter,
+            objective=self.loss + self.objective.penalty(self.point),
+            optimality=self.optimality,
+            dual_gap=self.gap,
+            solver=solver,
+            evaluations=self.objective.counts["rows"] / max(1, self.objective.design.n),
+            trace=self.trace,
+        )

@@ -1,0 +1,145 @@
+"""Newton steps on the non-zero coefficients, their signs held.
+
+With signs s fixed, lambda1 ||W||_1 = lambda1 s'w is linear on the support and F is smooth there.  A
+coefficient that a step carries over 0 stops at 0 and leaves the support.
+"""
+
+import numpy as np
+
+from .._objective import Objective
+from .._preconditioner import Centring, inverse_factor
+from .._typing import Array
+from .certificate import conjugate_gradient
+
+LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
+STEPS = 30
+ARMIJO = 1e-4
+HALVINGS = 12
+SHRINK = 0.5
+ROUNDING = 64 * np.finfo(float).eps
+
+
+def newton_on_support(objective: Objective, point: Array) -> tuple[int, Array]:
+    """Improve ``point`` on its own non-zeros.
+
+    Parameters
+    ----------
+    objective : Objective
+    point : ndarray of shape (K, q)
+
+    Returns
+    -------
+    steps : int
+    point : ndarray of shape (K, q)
+    """
+    loss, gradient = objective.loss_gradient(point)
+    live = np.ones(objective.n_problems, dtype=bool)
+    for steps in range(STEPS):
+        support, slope = _support_and_slope(objective, point, gradient)
+        step = _newton_step(objective, point, support, slope)
+        step = np.where(objective.per_output(live), step, 0.0)
+        point, loss, gradient, live = _line_search(
+            objective, point, loss, gradient, slope, step, live
+        )
+        if not live.any():
+            return steps, point
+    return STEPS, point
+
+
+def _support_and_slope(objective: Objective, point: Array, gradient: Array) -> tuple[Array, Array]:
+    """Mask of the coordinates that move, and F's derivative by them (0 elsewhere); (K, q)."""
+    p = objective.p
+    support = point != 0
+    support[:, p:] = True
+    slope = gradient + objective.ridge(point)
+    slope[:, :p] += objective.lambda1.reshape(-1, 1) * np.sign(point[:, :p])
+    return support, np.where(support, slope, 0.0)
+
+
+def _newton_step(objective: Objective, point: Array, support: Array, slope: Array) -> Array:
+    """-H^-1 slope on the support, 0 elsewhere; (K, q)."""
+    p = objective.p
+    centring = Centring(objective.center)
+    ridge = np.zeros_like(point)
+    ridge[:, :p] = np.broadcast_to(objective.lambda2.reshape(-1, 1), (objective.K, p))
+    sizes = support.sum(axis=1)
+    largest = sizes.sum() if objective.coupled else sizes.max()
+    if largest > LARGEST_SUPPORT:
+        return _iterative_step(objective, point, support, slope, ridge)
+    step = np.zeros_like(point)
+    pulled = centring.pull(slope)
+    groups = [slice(None)] if objective.coupled else [slice(k, k + 1) for k in range(objective.K)]
+    for group, H in zip(groups, objective.hessian_on(point, support), strict=True):
+        mask = support[group]
+        H[np.diag_indices_from(H)] += ridge[group][mask]
+        if objective.coupled and objective.fit_intercept:
+            _fill_intercept(H, np.nonzero(mask)[1] == p)
+        M, _ = inverse_factor(H)
+        part = np.zeros(mask.shape)
+        part[mask] = -(M @ (M.T @ pulled[group][mask]))
+        step[group] = part
+    step = centring.undo(step)
+    return np.where(support, step, 0.0)
+
+
+def _fill_intercept(H: Array, is_intercept: Array) -> None:
+    """Curvature for a shift of all intercepts, which F does not see."""
+    at = np.flatnonzero(is_intercept)
+    H[np.ix_(at, at)] += H[at, at].mean() / at.size
+
+
+def _iterative_step(
+    objective: Objective, point: Array, support: Array, slope: Array, ridge: Array
+) -> Array:
+    """The same step by conjugate gradients on Hessian-vector products."""
+    product = objective.hessian_product(point)
+    diagonal = np.ones_like(point)
+    restricted = np.where(support, 1.0, 0.0)
+
+    def on_support(v: Array) -> Array:
+        v = v * restricted
+        return (product(v) + ridge * v) * restricted
+
+    return -conjugate_gradient(on_support, slope, diagonal, max_iter=100) * restricted
+
+
+def _line_search(
+    objective: Objective,
+    point: Array,
+    loss: Array,
+    gradient: Array,
+    slope: Array,
+    step: Array,
+    live: Array,
+) -> tuple[Array, Array, Array, Array]:
+    """Move along ``step``, stopping coefficients at 0; point, loss, gradient, who moved.
+
+    As in `newton`: F must fall, or where its change is lost in rounding, its slope must shrink.
+    """
+    p = objective.p
+    value = loss + objective.penalty(point)
+    size = objective.largest_by_problem(np.abs(slope))
+    length = np.ones(objective.n_problems)
+    for _ in range(HALVINGS):
+        trial = point + objective.per_output(length) * step
+        coef = trial[:, :p]
+        coef[np.sign(coef) != np.sign(point[:, :p])] = 0.0
+        new_loss, new_gradient = objective.loss_gradient(trial)
+        new_value = new_loss + objective.penalty(trial)
+        fall = objective.by_problem(slope * (trial - point))
+        falls = new_value <= value + ARMIJO * np.minimum(fall, 0.0)
+        lost = np.abs(new_value - value) <= ROUNDING * np.abs(value)
+        _, new_slope = _support_and_slope(objective, trial, new_gradient)
+        shrinks = objective.largest_by_problem(np.abs(new_slope)) <= SHRINK * size
+        accepted = live & np.where(lost, shrinks, falls)
+        hopeless = ~live | (lost & ~accepted)
+        if (accepted | hopeless).all():
+            break
+        length[~accepted & ~hopeless] *= 0.5
+    take = objective.per_output(accepted)
+    return (
+        np.where(take, trial, point),
+        np.where(accepted, new_loss, loss),
+        np.where(take, new_gradient, gradient),
+        accepted,
+    )

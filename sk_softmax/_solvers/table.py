@@ -1,0 +1,127 @@
+"""`solve`: the one way into the solvers, and the table it chooses from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._objective import Objective
+from .._preconditioner import in_row_space, wide
+from .._typing import Array
+from .bounded import bounded
+from .lbfgs import lbfgs
+from .newton import newton
+from .solution import Control, Solution, Status
+
+PRECISION = 1e-14  # of the null objective: what rounding lets one certify
+ROTATED_TOL = 0.1  # of tol, for the gradient in the row space
+SMALL = 5e7  # n (K q)^2 up to which exact Hessians are cheaper than L-BFGS iterations
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One solver: what it is called by users, what it can do, and where it is best."""
+
+    name: str
+    smooth: bool
+    nonsmooth: bool
+    minimise: Callable[[Objective, Control, Array], Solution]
+    best_for: str
+
+
+SOLVERS = (
+    Entry("newton", True, False, newton, "L2 or no penalty on small problems"),
+    Entry("lbfgs", True, False, lbfgs, "L2 or no penalty"),
+    Entry("lbfgs", False, True, bounded, "L1 and elastic net"),
+)
+
+
+def choose(name: str, objective: Objective) -> Entry:
+    """The table's entry for the user's ``solver`` and the objective.
+
+    Raises
+    ------
+    ValueError
+        If the named solver does not handle the penalty.
+    """
+    smooth = not objective.lambda1.any()
+    usable = [e for e in SOLVERS if (e.smooth if smooth else e.nonsmooth)]
+    if name == "auto":
+        small = smooth and newton_cost(objective) <= SMALL
+        return next(e for e in usable if (e.name == "newton") == small)
+    for entry in usable:
+        if entry.name == name:
+            return entry
+    raise ValueError(
+        f"Solver {name} supports only 'l2' or None penalties (l1_ratio=0 or C=np.inf), "
+        f"got l1_ratio > 0. Use solver='auto' or solver='lbfgs'."
+    )
+
+
+def newton_cost(objective: Objective) -> float:
+    """Multiplications in an exact Hessian and its factor."""
+    K, q, n = objective.K, objective.q, objective.design.n
+    if objective.coupled:
+        return float(n + K * q) * (K * q) ** 2
+    return float(n + q) * K * q**2
+
+
+def solve(
+    objective: Objective,
+    solver: str = "auto",
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    start: Array | None = None,
+    verbose: int = 0,
+) -> Solution:
+    """Minimise ``objective``.
+
+    Parameters
+    ----------
+    objective : Objective
+    solver : str, default="auto"
+    tol : float, default=1e-4
+        Largest KKT violation; suboptimality is certified below ``0.01 * tol`` of the null
+        model's objective.
+    max_iter : int, default=1000
+    start : ndarray of shape (K, q), optional
+        Default: the null model.
+    verbose : int, default=0
+
+    Returns
+    -------
+    solution : Solution
+    """
+    entry = choose(solver, objective)
+    goal = np.maximum(0.01 * tol, PRECISION) * objective.null_value()
+    control = Control(tol, goal, max_iter, verbose)
+    point = objective.null_point() if start is None else start
+    if entry.smooth and start is None and wide(objective):
+        return _solve_wide(entry, objective, control)
+    solution = entry.minimise(objective, control, point)
+    if not (objective.lambda1.any() or objective.lambda2.any()):
+        solution = _look_for_separation(objective, solution)
+    return solution
+
+
+def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solution:
+    """Solve in the row space of X, then certify (and, if need be, go on) with X itself."""
+    rotated, restore = in_row_space(objective)
+    inner = replace(control, tol=ROTATED_TOL * control.tol)
+    rough = choose("auto", rotated).minimise(rotated, inner, rotated.null_point())
+    point = restore(np.column_stack([rough.coef, rough.intercept])[:, : rotated.q])
+    used = int(rough.n_iter.max())
+    rest = replace(control, max_iter=control.max_iter - used)
+    solution = entry.minimise(objective, rest, point)
+    return replace(solution, n_iter=solution.n_iter + rough.n_iter)
+
+
+def _look_for_separation(objective: Objective, solution: Solution) -> Solution:
+    """Without a penalty, classes that are told apart without error have no finite optimum."""
+    point = np.column_stack([solution.coef, solution.intercept])[:, : objective.q]
+    separated = objective.separates(point)
+    status = [
+        Status.SEPARABLE if apart else status
+        for apart, status in zip(separated, solution.status, strict=True)
+    ]
+    return replace(solution, status=status)

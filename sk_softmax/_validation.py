@@ -1,0 +1,103 @@
+"""From what users pass to what the solvers take: labels, weights, sparse formats."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from ._typing import Array
+
+DTYPES = (np.float64, np.float32)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Checked data without rows of weight 0.
+
+    Attributes
+    ----------
+    X : ndarray or CSR matrix of shape (n, p)
+    y : ndarray of shape (n,), int64
+        Codes into ``classes``.
+    s : ndarray of shape (n,), float64
+        Positive weights.
+    classes : ndarray of shape (n_classes,)
+    """
+
+    X: Any
+    y: Array
+    s: Array
+    classes: Array
+
+
+def check_training_data(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, class_weight: Any, balance_rows: bool
+) -> TrainingData:
+    """Check everything that `fit` is given.
+
+    Parameters
+    ----------
+    estimator : object
+        Its ``n_features_in_`` and ``feature_names_in_`` are set.
+    X, y, sample_weight, class_weight
+        As passed to the estimator.
+    balance_rows : bool
+        Whether ``class_weight="balanced"`` is a weight on rows.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In scikit-learn's words, for input that cannot be fitted.
+    """
+    X, y = validate_data(
+        estimator, X, y, accept_sparse="csr", dtype=DTYPES, order=None, accept_large_sparse=True
+    )
+    check_classification_targets(y)
+    if sparse.issparse(X):
+        X = checked_csr(X)
+    s = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if (s < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`")
+    classes, codes = np.unique(y, return_inverse=True)
+    if isinstance(class_weight, dict):
+        s = s * compute_class_weight(class_weight, classes=classes, y=y)[codes]
+    kept = s > 0
+    if not kept.any():
+        raise ValueError("All weights are zero: at least one row of each class needs a weight.")
+    if not kept.all():
+        X, codes, s = X[kept], codes[kept], s[kept]
+        present, codes = np.unique(codes, return_inverse=True)
+        classes = classes[present]
+    if classes.size < 2:
+        raise ValueError(
+            "This solver needs samples of at least 2 classes in the data, but the data contains "
+            f"only one class: {classes[0]!r}"
+        )
+    if class_weight == "balanced" and balance_rows:
+        totals = np.bincount(codes, s)
+        s = s * (s.sum() / (classes.size * totals))[codes]
+    return TrainingData(X, codes.astype(np.int64, copy=False), s, classes)
+
+
+def check_prediction_data(estimator: Any, X: Any) -> Any:
+    """X as `predict` and the like take it: float64 or float32, dense or CSR."""
+    return validate_data(
+        estimator, X, accept_sparse="csr", dtype=DTYPES, accept_large_sparse=True, reset=False
+    )
+
+
+def checked_csr(X: Any) -> Any:
+    """The matrix again, once its index arrays are known to point inside it.
+
+    Raises
+    ------
+    ValueError
+        If an index is out of range or the row pointers do not ascend.
+    """
+    same = sparse.csr_matrix((X.data, X.indices, X.indptr), shape=X.shape, copy=False)
+    same.check_format(full_check=True)
+    return same
