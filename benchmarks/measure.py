@@ -36,8 +36,8 @@ class Settings:
         Interleaved rounds of repeats.
     burst : float
         Seconds of back-to-back fits in a round; at least one fit.
-    max_jobs : int or None
-        Leave out lanes with more jobs: starting their processes takes a second.
+    max_threads : int or None
+        Leave out peers with more jobs or threads.
     inline : bool
         Fit in this process, without limits.
     """
@@ -47,7 +47,7 @@ class Settings:
     floor: float = 2.0
     rounds: int = 7
     burst: float = 0.1
-    max_jobs: int | None = None
+    max_threads: int | None = None
     inline: bool = False
 
 
@@ -130,7 +130,7 @@ def measure_case(problem, formulation, libraries, settings, data_dir=None, progr
         for library in libraries:
             workers.append(kind(library, problem.name, formulation, data_dir))
         null = workers[0].shape().null
-        trials, references = _trials(workers, libraries, settings.max_jobs)
+        trials, references = _trials(workers, libraries, settings.max_threads)
         title = f"{problem.name} {formulation}"
         _probe_ours(trials, settings, show, title)
         _climb(references, max(settings.time_limit, REFERENCE_LIMIT), show, f"{title} reference")
@@ -145,12 +145,13 @@ def measure_case(problem, formulation, libraries, settings, data_dir=None, progr
     ]
 
 
-def _trials(workers, libraries, max_jobs):
+def _trials(workers, libraries, max_threads):
     """The lanes that are timed, and those that only look for the optimum."""
     trials, references = [], []
     for worker in workers:
         shape, role = worker.shape(), libraries[worker.library]
-        lanes = [lane for lane in shape.lanes if (lane.n_jobs or 1) <= (max_jobs or np.inf)]
+        wanted = max_threads or np.inf
+        lanes = [lane for lane in shape.lanes if max(lane.n_jobs or 1, lane.threads or 1) <= wanted]
         trials += [Trial(worker, role, lane) for lane in lanes]
         references += [Trial(worker, "reference", lane) for lane in shape.references]
     return trials, references

@@ -32,7 +32,7 @@ ACCURACY = (
     "converged",
     "KKT violation",
     "gap / F_null",
-    "|objective_ - F| / F_null",
+    "objective_ off by / F_null",
 )
 LANES = ("problem", "library", "solver", "n_jobs", "threads", "tol", "ms", "(F - F_best) / F_null")
 
@@ -103,7 +103,7 @@ def best_peer(peers):
     if running:
         row = min(running, key=lambda row: float(row["limit_s"]))
         seconds = float(row["limit_s"])
-        return "none arrived", f"more than {seconds:g} s", seconds
+        return "none arrived", f"more than {seconds:.2g} s", seconds
     missed = [row for row in peers if row["status"] == "missed"]
     if missed:
         row = min(missed, key=lambda row: float(row["suboptimality"]))
@@ -180,7 +180,7 @@ def _lane(row):
     """A line of the table of every peer."""
     words = {
         "reached": milliseconds(row["median_s"]),
-        "cut off": f"more than {float(row['limit_s'] or 'nan'):g} s",
+        "cut off": f"more than {float(row['limit_s'] or 0):.2g} s",
         "missed": f"never ({milliseconds(row['median_s'])})",
     }.get(row["status"], f"error: {row['warnings']}")
     return (
@@ -217,7 +217,7 @@ def _ours_words(row):
         return ""
     if row["median_s"]:
         return milliseconds(row["median_s"])
-    return f"more than {float(row['limit_s']):g} s" if row["limit_s"] else row["warnings"]
+    return f"more than {float(row['limit_s']):.2g} s" if row["limit_s"] else row["warnings"]
 
 
 def _flag(row):

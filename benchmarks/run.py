@@ -66,7 +66,7 @@ def _settings(args):
     chosen = {"time_limit": 60.0}
     if args.quick:
         chosen = {"time_limit": 1.0, "floor": 0.5, "patience": 3.0, "rounds": 2, "burst": 0.05}
-        chosen["max_jobs"] = 1
+        chosen["max_threads"] = 1
     if args.time_limit is not None:
         chosen["time_limit"] = args.time_limit
     return Settings(inline=args.inline, **chosen)

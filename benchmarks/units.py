@@ -20,7 +20,7 @@ from benchmarks.report import table
 
 OUTPUT = Path(__file__).parent / "results" / "units.md"
 SEEDS = range(6)
-HEADER = (
+COLUMNS = [
     "seed",
     "K",
     "optimum",
@@ -31,7 +31,7 @@ HEADER = (
     "warns",
     "LR, tight",
     "warns",
-)
+]
 TIGHT = {"max_iter": 10_000, "tol": 1e-8}
 
 INTRODUCTION = """# The units test
@@ -94,7 +94,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.units", description=__doc__)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     args = parser.parse_args(argv)
-    text = table(HEADER, [line(seed) for seed in SEEDS])
+    text = table(COLUMNS, [line(seed) for seed in SEEDS])
     print(text, end="")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(f"{INTRODUCTION}\n{text}", encoding="utf-8")

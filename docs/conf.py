@@ -1,5 +1,7 @@
 """How Sphinx builds these pages: ``sphinx-build -W docs docs/_build/html``, without a network."""
 
+import re
+
 from sk_softmax._version import __version__
 
 project = "sk_softmax"
@@ -15,11 +17,12 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
-default_role = "any"
+default_role = "autolink"
 nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|scipy)\..*")]
 
 autosummary_generate = True
 autodoc_default_options = {"member-order": "bysource"}
+autodoc_typehints = "none"  # the docstrings say it for readers
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_xref_param_type = False
 
@@ -35,6 +38,7 @@ html_theme_options = {
 }
 
 INHERITED = ("score", "get_params", "set_params")  # from scikit-learn, and shown
+LABELLED = re.compile(r":ref:`([^`<]+) <[^`]+>`")  # links within scikit-learn's own site
 
 
 def skip_foreign(app, what, name, member, skip, options):
@@ -45,5 +49,12 @@ def skip_foreign(app, what, name, member, skip, options):
     return None
 
 
+def unlink_foreign(app, what, name, obj, options, lines):
+    """Keep the words of links that only scikit-learn's own site can resolve."""
+    if name.rpartition(".")[2] in INHERITED:
+        lines[:] = [LABELLED.sub(r"\1", line) for line in lines]
+
+
 def setup(app):
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("autodoc-process-docstring", unlink_foreign)

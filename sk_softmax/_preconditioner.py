@@ -28,10 +28,17 @@ class Centring:
     center: Array  # (p,)
 
     def undo(self, step: Array) -> Array:
-        """T step, in place; step (K, q)."""
+        """T applied to a point or step (K, q), in place."""
         p = self.center.size
         step[:, p:] -= (step[:, :p] @ self.center)[:, None]
         return step
+
+    def apply(self, point: Array) -> Array:
+        """T^-1 point, as a new array (K, q)."""
+        p = self.center.size
+        centred = point.copy()
+        centred[:, p:] += (point[:, :p] @ self.center)[:, None]
+        return centred
 
     def pull(self, gradient: Array) -> Array:
         """T' gradient, as a new array (K, q)."""

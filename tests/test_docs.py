@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "contributing.rst"
 
 # From the bottom.  A module imports from its own layer (without cycles) and from those below.
 LAYERS = (
-    ("_version", "_threads", "_kernels"),
+    ("_version", "_typing", "_threads", "_kernels"),
     ("_design",),
     ("_objective",),
     ("_preconditioner",),

@@ -41,9 +41,8 @@ def references(case):
     n, p = case.X.shape
     work = n * (case.n_rows * (p + 1)) ** 2 * (case.n_classes if case.n_rows == 1 else 1)
     fits = work <= WORK_LIMIT and n * p <= DENSE_LIMIT and case.n_rows * (p + 1) <= 3000
-    return (
-        [Lane("newton", threads=1)] if case.l1_ratio == 0 and np.isfinite(case.C) and fits else []
-    )
+    ridge = case.l1_ratio == 0 and np.isfinite(case.C)
+    return [Lane("newton", threads=1)] if ridge and fits else []
 
 
 def estimator(case, lane, tol):

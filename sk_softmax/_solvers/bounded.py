@@ -18,6 +18,7 @@ from .._objective import Objective
 from .._preconditioner import Centring, null_curvature
 from .._typing import Array
 from . import certificate
+from .gauge import best_shift
 from .solution import Control, Run, Solution, Status
 from .support import newton_on_support
 
@@ -83,7 +84,7 @@ def _solve_on(run: Run, part: Objective, active: Array, working: Array, curvatur
     run.count(active, steps)
     point = np.zeros((part.K, part.q))
     point[:, kept] = improved
-    return point
+    return best_shift(part, point)
 
 
 class _Stage:
@@ -99,7 +100,6 @@ class _Stage:
         curvature: Array,
     ) -> None:
         self.part, self.run, self.active = part, run, active
-        self.origin = origin
         self.penalised = working.copy()
         self.penalised[:, part.p :] = False
         self.free = np.zeros_like(working)
@@ -109,9 +109,7 @@ class _Stage:
         self.lambda1 = np.broadcast_to(part.lambda1[:, None], working.shape)[self.penalised]
         self.iterations = 0
         # in the centred coordinates an intercept moves by itself
-        centred = origin.copy()
-        centred[:, part.p :] += (origin[:, : part.p] @ part.center)[:, None]
-        self.centred_origin = centred
+        self.centred_origin = centred = self.centring.apply(origin)
         w = (centred / self.scale)[self.penalised]
         self.x = np.concatenate(
             [np.maximum(w, 0), np.maximum(-w, 0), (centred / self.scale)[self.free]]

@@ -10,6 +10,7 @@ from .._objective import Objective
 from .._preconditioner import Centring, inverse_factor
 from .._typing import Array
 from .certificate import conjugate_gradient
+from .gauge import best_shift
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
 STEPS = 30
@@ -32,6 +33,7 @@ def newton_on_support(objective: Objective, point: Array) -> tuple[int, Array]:
     steps : int
     point : ndarray of shape (K, q)
     """
+    point = best_shift(objective, point)
     loss, gradient = objective.loss_gradient(point)
     live = np.ones(objective.n_problems, dtype=bool)
     for steps in range(STEPS):
@@ -57,9 +59,8 @@ def _support_and_slope(objective: Objective, point: Array, gradient: Array) -> t
 
 
 def _newton_step(objective: Objective, point: Array, support: Array, slope: Array) -> Array:
-    """-H^-1 slope on the support, 0 elsewhere; (K, q)."""
+    """-H^-1 slope on the support, 0 elsewhere, in the centred coordinates; (K, q)."""
     p = objective.p
-    centring = Centring(objective.center)
     ridge = np.zeros_like(point)
     ridge[:, :p] = np.broadcast_to(objective.lambda2.reshape(-1, 1), (objective.K, p))
     sizes = support.sum(axis=1)
@@ -67,7 +68,7 @@ def _newton_step(objective: Objective, point: Array, support: Array, slope: Arra
     if largest > LARGEST_SUPPORT:
         return _iterative_step(objective, point, support, slope, ridge)
     step = np.zeros_like(point)
-    pulled = centring.pull(slope)
+    pulled = Centring(objective.center).pull(slope)
     groups = [slice(None)] if objective.coupled else [slice(k, k + 1) for k in range(objective.K)]
     for group, H in zip(groups, objective.hessian_on(point, support), strict=True):
         mask = support[group]
@@ -78,8 +79,7 @@ def _newton_step(objective: Objective, point: Array, support: Array, slope: Arra
         part = np.zeros(mask.shape)
         part[mask] = -(M @ (M.T @ pulled[group][mask]))
         step[group] = part
-    step = centring.undo(step)
-    return np.where(support, step, 0.0)
+    return step
 
 
 def _fill_intercept(H: Array, is_intercept: Array) -> None:
@@ -100,7 +100,8 @@ def _iterative_step(
         v = v * restricted
         return (product(v) + ridge * v) * restricted
 
-    return -conjugate_gradient(on_support, slope, diagonal, max_iter=100) * restricted
+    step = -conjugate_gradient(on_support, slope, diagonal, max_iter=100) * restricted
+    return Centring(objective.center).apply(step)
 
 
 def _line_search(
@@ -117,13 +118,16 @@ def _line_search(
     As in `newton`: F must fall, or where its change is lost in rounding, its slope must shrink.
     """
     p = objective.p
+    centring = Centring(objective.center)
+    centred = centring.apply(point)
     value = loss + objective.penalty(point)
     size = objective.largest_by_problem(np.abs(slope))
     length = np.ones(objective.n_problems)
     for _ in range(HALVINGS):
-        trial = point + objective.per_output(length) * step
+        trial = centred + objective.per_output(length) * step
         coef = trial[:, :p]
         coef[np.sign(coef) != np.sign(point[:, :p])] = 0.0
+        trial = centring.undo(trial)
         new_loss, new_gradient = objective.loss_gradient(trial)
         new_value = new_loss + objective.penalty(trial)
         fall = objective.by_problem(slope * (trial - point))

@@ -1,0 +1,54 @@
+"""The shift of each feature's coefficients over classes, to which softmax is blind.
+
+Probabilities do not change when c is taken from all of a feature's coefficients w_k, so F is least
+where the penalty of w_k - c is.  Without lambda2 that is so in the whole median interval of w; then
+the sparsest choice is made, and of equally sparse ones that of least L2 norm.
+"""
+
+import numpy as np
+
+from .._objective import Objective
+from .._typing import Array
+
+
+def best_shift(objective: Objective, point: Array) -> Array:
+    """The point (K, q) with every feature's coefficients shifted to where the penalty is least.
+
+    References
+    ----------
+    For lambda2 > 0 the minimiser of lambda1 sum_k |w_k - c| + lambda2/2 sum_k (w_k - c)^2 is the
+    median of the w_k and the mean of w minus (2 r - K) lambda1 / (K lambda2), r = 0..K:
+    the points where the derivative changes sign.
+    """
+    if not objective.coupled or not (objective.lambda1[0] > 0 or objective.lambda2[0] > 0):
+        return point
+    result = point.copy()
+    coef = result[:, : objective.p]
+    used = np.flatnonzero(coef.any(axis=0))
+    if objective.lambda2[0] > 0:
+        result[:, used] = _least_penalty(
+            coef[:, used], float(objective.lambda1[0] / objective.lambda2[0])
+        )
+    else:
+        result[:, used] = _sparsest(coef[:, used])
+    return result
+
+
+def _least_penalty(w: Array, ratio: float) -> Array:
+    """w (K, f) shifted column by column; ``ratio`` is lambda1 / lambda2."""
+    K = w.shape[0]
+    steps = (2 * np.arange(K + 1) - K) * (ratio / K)
+    stationary = w.mean(axis=0) - steps[:, None]
+    candidates = np.sort(np.concatenate([w, stationary]), axis=0)
+    return w - candidates[K]
+
+
+def _sparsest(w: Array) -> Array:
+    """w (K, f) shifted to an end of its median interval: exact zeros are found nowhere else."""
+    K = w.shape[0]
+    ordered = np.sort(w, axis=0)
+    low, high = ordered[(K - 1) // 2], ordered[K // 2]
+    at_low, at_high = w - low, w - high
+    fewer = np.count_nonzero(at_high, axis=0) - np.count_nonzero(at_low, axis=0)
+    smaller = (at_high**2).sum(axis=0) < (at_low**2).sum(axis=0)
+    return np.where((fewer < 0) | ((fewer == 0) & smaller), at_high, at_low)
