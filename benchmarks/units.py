@@ -20,18 +20,8 @@ from benchmarks.report import table
 
 OUTPUT = Path(__file__).parent / "results" / "units.md"
 SEEDS = range(6)
-COLUMNS = [
-    "seed",
-    "K",
-    "optimum",
-    "ours",
-    "warns",
-    "ours, tight",
-    "LR",
-    "warns",
-    "LR, tight",
-    "warns",
-]
+COLUMNS = ("seed", "K", "optimum", "ours", "warns", "ours, tight")
+COLUMNS += ("LR", "warns", "LR, tight", "warns")
 TIGHT = {"max_iter": 10_000, "tol": 1e-8}
 
 INTRODUCTION = """# The units test

@@ -38,7 +38,8 @@ html_theme_options = {
 }
 
 INHERITED = ("score", "get_params", "set_params")  # from scikit-learn, and shown
-LABELLED = re.compile(r":ref:`([^`<]+) <[^`]+>`")  # links within scikit-learn's own site
+LABELLED = re.compile(r":ref:`([^`<]+) <[^`>]+>`")  # a link within scikit-learn's own site
+FITTED_SHAPE = re.compile(r"\((\w+)_(?=[,)])")  # (n_features_in_,) is a shape and no link
 
 
 def skip_foreign(app, what, name, member, skip, options):
@@ -49,12 +50,13 @@ def skip_foreign(app, what, name, member, skip, options):
     return None
 
 
-def unlink_foreign(app, what, name, obj, options, lines):
-    """Keep the words of links that only scikit-learn's own site can resolve."""
+def unlink(app, what, name, obj, options, lines):
+    """Keep the words of what reads as a link and leads nowhere."""
     if name.rpartition(".")[2] in INHERITED:
         lines[:] = [LABELLED.sub(r"\1", line) for line in lines]
+    lines[:] = [FITTED_SHAPE.sub(r"(\1\\_", line) for line in lines]
 
 
 def setup(app):
     app.connect("autodoc-skip-member", skip_foreign)
-    app.connect("autodoc-process-docstring", unlink_foreign)
+    app.connect("autodoc-process-docstring", unlink, priority=900)  # after numpydoc

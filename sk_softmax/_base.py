@@ -179,7 +179,7 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
                 f"(Largest KKT violation {worst:.3g}, tol={self.tol:.3g}, "
                 f"iterations {solution.n_iter.max()}.)",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _warm_point(self, data: TrainingData, objective: "Objective") -> Array | None:

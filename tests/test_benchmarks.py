@@ -18,13 +18,13 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import problems, report, results, run  # noqa: E402
 from benchmarks.adapters.newton import DampedNewton  # noqa: E402
-from benchmarks.measure import Settings, measure_case  # noqa: E402
 from benchmarks.objective import (  # noqa: E402
     canonical,
     null_objective,
     objective,
     suboptimality,
 )
+from benchmarks.worker import Worker  # noqa: E402
 
 C = 0.7
 
@@ -143,7 +143,7 @@ def test_run_and_report_on_iris(tmp_path):
 
     stored = results.read(output)
     assert len(stored) == len(rows)
-    run.main([*arguments, "--formulations", "ova", "--output", str(output)])
+    results.write(output, [row for row in rows if row["formulation"] == "ova"])
     assert len(results.read(output)) == len(rows)  # replaced, not repeated
 
     text = report.main([str(output), "--output", str(tmp_path / "report.md")])
@@ -151,11 +151,16 @@ def test_run_and_report_on_iris(tmp_path):
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == text
 
 
-def test_a_fit_is_cut_off_in_a_process():
-    problem = problems.select(["iris"])[0]
-    settings = Settings(time_limit=0.0, rounds=1)
-    rows = measure_case(problem, "softmax", {"scikit_learn": "peer"}, settings)
-    assert {row["status"] for row in rows} == {"cut off"}
+def test_a_worker_survives_a_fit_that_is_cut_off():
+    worker = Worker("newton", "iris", "softmax", None)
+    try:
+        lane = worker.shape().references[0]
+        assert worker.fit(lane, None, limit=0.0).status == "cut off"
+        outcome = worker.fit(lane, None, limit=60.0)
+        assert outcome.status == "fitted"
+        assert len(outcome.seconds) == 1
+    finally:
+        worker.close()
 
 
 def tiny_rows():

@@ -26,14 +26,15 @@ STAGE = 60  # L-BFGS iterations between two looks at all coefficients
 SMALLEST_SET = 512  # coefficients in a working set, where there are as many
 GROWTH = 2.0  # of the working set over the non-zeros
 INNER = 0.1  # of the violation outside, down to which the working set is solved
-PATIENCE = 3  # stages without progress
+PATIENCE = 4  # stages in a row without progress
+PROGRESS = 1e-10  # of F, a stage
 
 
 def bounded(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F with lambda1 > 0 from ``start``, (K, q)."""
     run = Run(objective, control, start)
     curvature = null_curvature(objective)
-    best, failures = np.inf, 0
+    best_value, best_violation, failures = np.inf, np.inf, 0
     while run.goes_on:
         active = run.open
         part, rows = run.part(active), run.rows(active)
@@ -42,9 +43,11 @@ def bounded(objective: Objective, control: Control, start: Array) -> Solution:
         loss, gradient = part.loss_gradient(point)
         run.accept(active, point, loss, gradient)
         run.note_state("bounded", working=int(working.sum()))
-        merit = float(np.nan_to_num(run.gap[active]).sum() + run.optimality[active].sum())
-        failures = 0 if merit < 0.9 * best else failures + 1
-        best = min(best, merit)
+        value = float((run.loss + objective.penalty(run.point)).sum())
+        violation = float(run.optimality[active].max())
+        progress = value < best_value * (1 - PROGRESS) or violation < 0.5 * best_violation
+        failures = 0 if progress else failures + 1
+        best_value, best_violation = min(best_value, value), min(best_violation, violation)
         if failures == PATIENCE:
             run.finish(run.open, Status.STALLED)
     return run.solution("lbfgs")

@@ -16,6 +16,7 @@ LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
 STEPS = 30
 ARMIJO = 1e-4
 HALVINGS = 12
+PRUNINGS = 10
 SHRINK = 0.5
 ROUNDING = 64 * np.finfo(float).eps
 
@@ -75,10 +76,32 @@ def _newton_step(objective: Objective, point: Array, support: Array, slope: Arra
         H[np.diag_indices_from(H)] += ridge[group][mask]
         if objective.coupled and objective.fit_intercept:
             _fill_intercept(H, np.nonzero(mask)[1] == p)
-        M, _ = inverse_factor(H)
         part = np.zeros(mask.shape)
-        part[mask] = -(M @ (M.T @ pulled[group][mask]))
+        part[mask] = _step_within_signs(
+            H, pulled[group][mask], np.where(np.nonzero(mask)[1] == p, np.nan, point[group][mask])
+        )
         step[group] = part
+    return step
+
+
+def _step_within_signs(H: Array, slope: Array, w: Array) -> Array:
+    """Minimiser of slope'd + d'Hd/2 with w + d held at 0 where it would change sign.
+
+    Coefficients that would are led to 0 and the others' step is found anew, as it depends on
+    theirs; w is nan where any sign will do.
+    """
+    step = np.zeros_like(slope)
+    free = np.ones(slope.size, dtype=bool)
+    for _ in range(PRUNINGS):
+        inner = H if free.all() else H[np.ix_(free, free)]
+        M, _ = inverse_factor(inner)
+        rhs = slope[free] + H[np.ix_(free, ~free)] @ step[~free]
+        step[free] = -(M @ (M.T @ rhs))
+        crossing = free & (w * (w + step) < 0)
+        if not crossing.any():
+            break
+        step[crossing] = -w[crossing]
+        free &= ~crossing
     return step
 
 
