@@ -83,11 +83,8 @@ class Inline:
 
     def fit(self, lane, tol, *, limit, max_fits=1, budget=0.0, warm_up=False):
         """Fit until `max_fits` or `budget` seconds are reached, at least once."""
-        try:
-            fitted = timed_fits(self.adapter, self.case, lane, tol, max_fits, budget, warm_up)
-            return judged(self.adapter, self.case, *fitted)
-        except Exception as error:
-            return Outcome("error", warnings=f"{type(error).__name__}: {error}"[:200])
+        request = (lane, tol, max_fits, budget, warm_up)
+        return answer(self.adapter, self.case, request, lambda message: None)
 
     def close(self):
         """Do nothing: there is no process."""
@@ -129,18 +126,19 @@ class Worker:
         """Fit until `max_fits` or `budget` seconds are reached, at least once.
 
         With `warm_up` a fit that is not timed goes before them.
-        The process is killed `limit` seconds after a request began, and starts afresh for the
-        next one.
+        The process is killed when the fits are not over after `limit` seconds, and starts
+        afresh for the next request.
         """
         try:
             if self.process is None:
                 self.start()
             self.await_ready()
             self.pipe.send((lane, tol, max_fits, budget, warm_up))
+            self.pipe.recv()  # begun
             if not self.pipe.poll(limit):
                 self.kill()
                 return Outcome("cut off", [limit])
-            self.pipe.recv()  # the fits are over; judging them is not timed
+            self.pipe.recv()  # ended
             return self.pipe.recv()
         except (EOFError, OSError) as error:
             self.kill()
@@ -171,13 +169,7 @@ def serve(pipe, library, problem, formulation, data_dir):
     with contextlib.suppress(EOFError):
         while True:
             request = pipe.recv()
-            try:
-                fitted = timed_fits(inline.adapter, inline.case, *request)
-                pipe.send("fitted")
-                pipe.send(judged(inline.adapter, inline.case, *fitted))
-            except Exception as error:
-                pipe.send("failed")
-                pipe.send(Outcome("error", warnings=f"{type(error).__name__}: {error}"[:200]))
+            pipe.send(answer(inline.adapter, inline.case, request, pipe.send))
 
 
 def describe(adapter, case):
@@ -192,9 +184,22 @@ def describe(adapter, case):
     )
 
 
+def answer(adapter, case, request, tell):
+    """Fit and judge; say "begun" and "ended" around the fits, which alone have a limit."""
+    adapter.prepare(request[0])
+    tell("begun")
+    try:
+        fitted = timed_fits(adapter, case, *request)
+    except Exception as error:  # a library that fails is a result like any other
+        fitted = error
+    tell("ended")
+    if isinstance(fitted, Exception):
+        return Outcome("error", warnings=f"{type(fitted).__name__}: {fitted}"[:200])
+    return judged(adapter, case, *fitted)
+
+
 def timed_fits(adapter, case, lane, tol, max_fits, budget, warm_up):
     """Time whole fits of fresh estimators; return the last one, the seconds, the warnings."""
-    adapter.estimator(case, lane, tol)  # imports the library, or its pools escape the limit
     seconds = []
     with _thread_limit(lane.threads), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

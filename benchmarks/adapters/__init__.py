@@ -13,6 +13,8 @@ Each one has
     The ways to fit the case that are timed, as a list of `Lane`; likely fastest first.
 ``references(case)``
     Lanes run once at their last tolerance, to find the optimum.
+``prepare(lane)``
+    Import the library and start what the lane's first fit would start; never timed.
 ``estimator(case, lane, tol)``
     An object whose ``fit(X, y)`` is what is timed.
 ``coefficients(estimator)``

@@ -33,6 +33,11 @@ def references(case):
     return [Lane("auto", tols=(1e-8,), options={"max_iter": 100_000})]
 
 
+def prepare(lane):
+    """Import the package only: what its first fit imports and compiles is measured."""
+    import sk_softmax  # noqa: F401
+
+
 def estimator(case, lane, tol):
     """Return the classifier of the case's formulation."""
     from sk_softmax import OvAClassifier, SoftmaxClassifier

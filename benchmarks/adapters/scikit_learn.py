@@ -55,6 +55,15 @@ def references(case):
     return [Lane("saga", (1e-8,), 1, 1)] if case.l1_ratio > 0 else []
 
 
+def prepare(lane):
+    """Import the solvers, in joblib's processes too where there are some."""
+    _import_solvers()
+    if lane.n_jobs is not None and lane.n_jobs > 1:
+        from joblib import Parallel, delayed
+
+        Parallel(lane.n_jobs)(delayed(_import_solvers)() for _ in range(lane.n_jobs))
+
+
 def estimator(case, lane, tol):
     """Return the estimator of the case's formulation."""
     from sklearn.linear_model import LogisticRegression
@@ -85,6 +94,12 @@ def details(estimator):
     """Return the largest iteration count."""
     members = getattr(estimator, "estimators_", [estimator])
     return {"n_iter": max(int(np.max(member.n_iter_)) for member in members)}
+
+
+def _import_solvers():
+    """Import what a fit needs."""
+    import sklearn.linear_model
+    import sklearn.multiclass  # noqa: F401
 
 
 def _solvers(case):

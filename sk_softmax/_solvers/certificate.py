@@ -12,6 +12,9 @@ from .._objective import Objective
 from .._typing import Array
 
 
+CG_TOL = 1e-2  # of the gradient, left by each solve
+
+
 def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
     """Distance from 0 to the subdifferential of F, coordinate by coordinate.
 
@@ -105,8 +108,8 @@ def conjugate_gradient(
     All arrays have one shape; H is symmetric positive semidefinite.
     """
     shape, size = rhs.shape, rhs.size
-    H = LinearOperator((size, size), matvec=lambda v: product(v.reshape(shape)).ravel())
+    H = LinearOperator((size, size), matvec=lambda v: product(v.reshape(shape)).ravel(), dtype=float)
     inverse = 1 / diagonal.ravel()
-    M = LinearOperator((size, size), matvec=lambda v: inverse * v.ravel())
-    solution, _ = cg(H, rhs.ravel(), rtol=1e-4, maxiter=max_iter, M=M)
+    M = LinearOperator((size, size), matvec=lambda v: inverse * v.ravel(), dtype=float)
+    solution, _ = cg(H, rhs.ravel(), rtol=CG_TOL, maxiter=max_iter, M=M)
     return solution.reshape(shape)

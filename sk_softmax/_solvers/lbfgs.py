@@ -57,7 +57,8 @@ def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
         exact = stage.nearly_done
         if not run.open.size:
             break
-        if stage.iterations == 0 or stage.value >= last * (1 - 1e-15):
+        no_more = stage.iterations == 0 or stage.value >= last * (1 - 1e-15)
+        if no_more or (stage.nearly_done and isinstance(change, Diagonal)):
             newton_steps(run)
             break
         last = stage.value if run.open.size == active.size else np.inf
@@ -125,10 +126,10 @@ class _Stage:
         problems = self.active[live]
         self.run.count(problems)
         self.live[live] = ~self.run.accept(problems, point[rows], loss[live], gradient[rows])
-        estimate = (pulled * pulled).sum(axis=1) / 2
-        close = (self.run.optimality[self.active] <= self.run.control.tol) & (
-            estimate <= 0.1 * self.run.control.goal[self.active]
-        )
+        close = self.run.optimality[self.active] <= self.run.control.tol
+        if isinstance(self.change, Factor):  # what a stale or sampled Hessian thinks
+            estimate = (pulled * pulled).sum(axis=1) / 2
+            close &= estimate <= 0.1 * self.run.control.goal[self.active]
         self.nearly_done = bool((close | ~self.live).all())
         if self.nearly_done:
             raise StopIteration

@@ -14,7 +14,7 @@ from .newton import newton
 from .solution import Control, Solution, Status
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
-ROTATED_TOL = 0.1  # of tol, for the gradient in the row space
+FINER = 1e-2  # tol in the row space, so that the gap closes with X itself
 SMALL = 5e7  # n (K q)^2 up to which exact Hessians are cheaper than L-BFGS iterations
 
 
@@ -107,7 +107,7 @@ def solve(
 def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solution:
     """Solve in the row space of X, then certify (and, if need be, go on) with X itself."""
     rotated, restore = in_row_space(objective)
-    inner = replace(control, tol=ROTATED_TOL * control.tol)
+    inner = replace(control, tol=FINER * control.tol, goal=FINER**2 * control.goal)
     rough = choose("auto", rotated).minimise(rotated, inner, rotated.null_point())
     point = restore(np.column_stack([rough.coef, rough.intercept])[:, : rotated.q])
     used = int(rough.n_iter.max())
