@@ -22,6 +22,7 @@ SEED = 0
 HELD_OUT = 0.3
 BINS = 10
 PLOTTED = ("alcohol", "flavanoids")
+COLOURS = ("tab:blue", "tab:orange", "tab:green")
 HEADER = (
     "data",
     "model",
@@ -190,6 +191,7 @@ def require_matplotlib(parser: argparse.ArgumentParser) -> None:
 
 def plot(file: str) -> None:
     """Decision regions of both classifiers on two Wine features, side by side."""
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from sklearn.inspection import DecisionBoundaryDisplay
 
@@ -204,14 +206,17 @@ def plot(file: str) -> None:
             X,
             response_method="predict",
             ax=axes,
+            cmap=ListedColormap(COLOURS),
             alpha=0.3,
             xlabel=PLOTTED[0],
             ylabel=PLOTTED[1] if axes is left else "",
             grid_resolution=300,
         )
-        for label, name in enumerate(wine.target_names):
+        for label, (name, colour) in enumerate(zip(wine.target_names, COLOURS, strict=True)):
             rows = wine.target == label
-            axes.scatter(X[rows, 0], X[rows, 1], s=18, edgecolor="black", linewidth=0.4, label=name)
+            axes.scatter(
+                X[rows, 0], X[rows, 1], s=18, c=colour, edgecolor="black", linewidth=0.4, label=name
+            )
         axes.set_title(f"{type(model).__name__}: accuracy {model.score(X, wine.target):.3f}")
     right.legend(title="cultivar", loc="upper right")
     figure.savefig(file, dpi=120)

@@ -150,16 +150,13 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
         self.n_iter_ = solution.n_iter.astype(np.int32)
         self.solver_ = solution.solver
         converged = np.array([status.converged for status in solution.status])
-        if self._coupled:  # one problem: scalars
-            self.converged_ = bool(converged[0])
-            self.objective_ = float(solution.objective[0])
-            self.optimality_ = float(solution.optimality[0])
-            self.dual_gap_ = float(solution.dual_gap[0])
-        else:
-            self.converged_ = converged
-            self.objective_ = solution.objective
-            self.optimality_ = solution.optimality
-            self.dual_gap_ = solution.dual_gap
+        for name, values in (
+            ("converged_", converged),
+            ("objective_", solution.objective),
+            ("optimality_", solution.optimality),
+            ("dual_gap_", solution.dual_gap),
+        ):
+            setattr(self, name, values[0].item() if self._coupled else values)
 
     def _warn(self, data: TrainingData, solution: "Solution") -> None:
         """One ConvergenceWarning for each cause."""

@@ -6,6 +6,7 @@ shape of X alone and their sums are added in order, so the number of threads cha
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,23 @@ class Target:
     @property
     def softmax(self) -> bool:
         return self.positive is None
+
+    def side_weights(self, y: Array) -> Array:
+        """One-vs-all: the factor on the weights of rows with codes ``y``, (rows, K)."""
+        assert self.positive is not None
+        assert self.negative is not None
+        return np.where(y[:, None] == self.columns, self.positive, self.negative)
+
+    def take_outputs(self, outputs: Array) -> "Target":
+        """The target of some of the one-vs-all problems."""
+        assert self.positive is not None
+        assert self.negative is not None
+        return replace(
+            self,
+            columns=self.columns[outputs],
+            positive=self.positive[outputs],
+            negative=self.negative[outputs],
+        )
 
     def residual(self, Z: Array, rows: slice) -> Array:
         """Turn logits Z into residuals in place; the loss, (1,) for softmax and (K,) else."""
@@ -225,18 +243,6 @@ def make_design(X: Any) -> Design:
     return CSRDesign(X) if sparse.issparse(X) else DenseDesign(X)
 
 
-def take_outputs(target: Target, outputs: Array) -> Target:
-    """The target of some of the one-vs-all problems."""
-    assert target.positive is not None
-    assert target.negative is not None
-    return replace(
-        target,
-        columns=target.columns[outputs],
-        positive=target.positive[outputs],
-        negative=target.negative[outputs],
-    )
-
-
 def _one_hot(y: Array, s: Array, n_classes: int) -> Any:
     """Sparse (n, n_classes): s_i in column y_i."""
     return sparse.csr_array((s, y, np.arange(y.size + 1)), shape=(y.size, n_classes))
@@ -255,7 +261,7 @@ def _chunks(n: int, count: int) -> list[slice]:
     """Rows 0..n cut into about ``count`` equal ranges."""
     count = max(1, min(count, n))
     cuts = [n * c // count for c in range(count + 1)]
-    return [slice(lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
+    return [slice(lo, hi) for lo, hi in pairwise(cuts)]
 
 
 def _balanced_chunks(indptr: Array, count: int) -> list[slice]:
@@ -263,7 +269,7 @@ def _balanced_chunks(indptr: Array, count: int) -> list[slice]:
     wanted = np.linspace(0, indptr[-1], count + 1)[1:-1]
     inner = np.searchsorted(indptr, wanted, side="left")
     cuts = [0, *inner.tolist(), indptr.size - 1]
-    return [slice(lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
+    return [slice(lo, hi) for lo, hi in pairwise(cuts)]
 
 
 def _row_blocks(n: int, rows: Array | None, size: int) -> Iterator[Any]:

@@ -16,16 +16,18 @@ Conventions, here and in everything built on this module:
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit
 
-from ._design import CSRDesign, Design, Target, make_design, take_outputs
+from ._design import CSRDesign, Design, Target, make_design
 from ._threads import Workers
 from ._typing import Array
 
 KHATRI_RAO_FEATURES = 128  # up to here products of features are packed into one matrix product
+DIRECT = 2e6  # n (K q)^2 up to which calls cost more than operations
 BLOCK_ENTRIES = 2**19  # of the packed products made at a time
 
 
@@ -44,6 +46,8 @@ class Objective:
         ``sum_i s_ik [y_i is the class of output k] x_i`` (and of 1: the class's share).
     means : ndarray of shape (K, q)
         Weighted means of the features (and of 1) as output k's problem sees them.
+    center : ndarray of shape (p,)
+        What Hessians subtract from the features; 0 without an intercept to absorb it.
     workers : Workers
     counts : Counter
         ``counts["rows"]``: rows read for value and gradient so far, by this and all objectives
@@ -57,6 +61,7 @@ class Objective:
     fit_intercept: bool
     class_sums: Array
     means: Array
+    center: Array
     workers: Workers
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -80,12 +85,6 @@ class Objective:
     def n_problems(self) -> int:
         return self.lambda2.size
 
-    @property
-    def center(self) -> Array:
-        """Weighted means of the features, (p,); 0 without an intercept to absorb them."""
-        mean = self.means[:, : self.p].mean(axis=0)
-        return mean if self.fit_intercept else np.zeros_like(mean)
-
     def by_problem(self, values: Array) -> Array:
         """Sum (K, ...) over all but the first axis, and over outputs where they are coupled."""
         sums = values.reshape(values.shape[0], -1).sum(axis=1)
@@ -98,7 +97,7 @@ class Objective:
 
     def per_output(self, values: Array) -> Array:
         """One value a problem, (m,), as a column over the outputs, (K, 1)."""
-        return np.broadcast_to(values[:, None], (self.K, 1))
+        return np.repeat(values, self.K)[:, None] if self.coupled else values[:, None]
 
     def split(self, point: Array) -> tuple[Array, Array]:
         """coef (K, p) and intercept (K,), both contiguous."""
@@ -110,7 +109,12 @@ class Objective:
         self.counts["rows"] += self.design.n
         coef, intercept = self.split(point)
         loss, G, g = self.design.sweep(self.target, coef, intercept, self.workers)
-        return loss, np.column_stack([G, g]) if self.fit_intercept else G
+        if not self.fit_intercept:
+            return loss, G
+        gradient = np.empty_like(point)
+        gradient[:, : self.p] = G
+        gradient[:, self.p] = g
+        return loss, gradient
 
     def ridge(self, point: Array) -> Array:
         """lambda2 W, with 0 for the intercept; shape (K, q)."""
@@ -153,7 +157,7 @@ class Objective:
         """The objective of some of the one-vs-all problems."""
         return replace(
             self,
-            target=take_outputs(self.target, outputs),
+            target=self.target.take_outputs(outputs),
             lambda1=self.lambda1[outputs],
             lambda2=self.lambda2[outputs],
             class_sums=self.class_sums[outputs],
@@ -168,6 +172,7 @@ class Objective:
             design=self.design.take_features(features),
             class_sums=self.class_sums[:, kept],
             means=self.means[:, kept],
+            center=self.center[features],
         )
 
     def take_rows(self, rows: Array) -> "Objective":
@@ -183,15 +188,18 @@ class Objective:
     # ---- second derivatives -------------------------------------------------------------
 
     def _probability(self, raw: Array) -> Array:
-        return softmax(raw, axis=1) if self.coupled else expit(raw)
+        if not self.coupled:
+            return expit(raw)
+        probability = np.exp(raw - raw.max(axis=1, keepdims=True))
+        probability /= probability.sum(axis=1, keepdims=True)
+        return probability
 
     def _row_weights(self, block: Any) -> Array:
         """s_ik for the rows of a block: (m, 1) for softmax, (m, K) else."""
         s = self.target.s[block][:, None]
         if self.coupled:
             return s
-        is_class = self.target.y[block][:, None] == self.target.columns
-        return s * np.where(is_class, self.target.positive, self.target.negative)
+        return s * self.target.side_weights(self.target.y[block])
 
     def curvature_blocks(
         self, point: Array, rows: Array | None, scale: Array | None, size: int
@@ -228,6 +236,8 @@ class Objective:
         -------
         H : ndarray of shape (1, K q, K q) if coupled, (K, q, q) else
         """
+        if self.design.n * (self.K * self.q) ** 2 <= DIRECT:
+            return self._hessian_directly(point, rows, scale)
         K, q = self.K, self.q
         first, second = np.triu_indices(K) if self.coupled else (np.arange(K),) * 2
         packed = q <= KHATRI_RAO_FEATURES
@@ -247,10 +257,40 @@ class Objective:
         if not self.coupled:
             return grams
         H = np.empty((K, q, K, q))
-        for k, l, gram in zip(first, second, grams, strict=True):
-            H[k, :, l] = gram
-            H[l, :, k] = gram
+        for k, other, gram in zip(first, second, grams, strict=True):
+            H[k, :, other] = gram
+            H[other, :, k] = gram
         return H.reshape(1, K * q, K * q)
+
+    @cached_property
+    def _whole(self) -> tuple[Array, Array]:
+        """All rows as `curvature_blocks` gives them, kept: (A (n, q), weights)."""
+        ((A, _, weight),) = self.curvature_blocks(
+            np.zeros((self.K, self.q)), None, None, self.design.n
+        )
+        return A, weight
+
+    def _hessian_directly(self, point: Array, rows: Array | None, scale: Array | None) -> Array:
+        """The same in fewer calls and more operations, for small problems."""
+        if rows is None:
+            A, weight = self._whole
+            coef, intercept = self.split(point)
+            P = self._probability(A[:, : self.p] @ coef.T + (intercept + coef @ self.center))
+        else:
+            ((A, P, weight),) = self.curvature_blocks(point, rows, scale, self.design.n)
+        weighted = weight * P
+        if not self.coupled:
+            weighted *= 1 - P
+        blocks = np.matmul(A.T * weighted.T[:, None, :], A)
+        if not self.coupled:
+            return blocks
+        K, q = self.K, self.q
+        B = (P[:, :, None] * A[:, None, :]).reshape(-1, K * q)
+        H = -(B * weight).T @ B
+        view = H.reshape(K, q, K, q)
+        for k in range(K):
+            view[k, :, k] += blocks[k]
+        return H[None]
 
     def hessian_on(self, point: Array, support: Array) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
@@ -353,19 +393,18 @@ def make_objective(
     columns = np.array([1]) if binary else np.arange(n_classes)
     coupled = coupled and not binary
     s = s / S
-    positive = negative = None
-    if not coupled:
-        positive, negative = np.ones((2, columns.size))
-        if balanced:
-            positive, negative = 0.5 / share[columns], 0.5 / (1 - share[columns])
-    target = Target(y, s, columns, positive, negative)
     design = make_design(X)
     sums = design.class_sums(y, s, n_classes)
     sums = np.column_stack([sums, share]) if fit_intercept else sums
     own, total = sums[columns], sums.sum(axis=0)
     if coupled:
+        target = Target(y, s, columns)
         means = np.broadcast_to(total, own.shape)
     else:
+        positive, negative = np.ones((2, columns.size))
+        if balanced:
+            positive, negative = 0.5 / share[columns], 0.5 / (1 - share[columns])
+        target = Target(y, s, columns, positive, negative)
         means = own * positive[:, None] + (total - own) * negative[:, None]
         own = own * positive[:, None]
     m = 1 if coupled else columns.size
@@ -377,6 +416,7 @@ def make_objective(
         fit_intercept=fit_intercept,
         class_sums=own,
         means=means,
+        center=total[: design.p] if fit_intercept else np.zeros(design.p),
         workers=workers,
     )
 

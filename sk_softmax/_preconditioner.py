@@ -16,6 +16,7 @@ from ._objective import Objective
 from ._typing import Array
 
 LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
+LARGEST_BASIS = 10_000_000  # entries of a dense basis of the row space
 JITTER = 1e-14  # of the unit diagonal, to begin with
 SWEEPS_A_HESSIAN = 6  # what a sampled Hessian may cost, in sweeps over X
 SEED = 0
@@ -123,16 +124,18 @@ def in_row_space(objective: Objective) -> tuple[Objective, Callable[[Array], Arr
     center = objective.center
     X = np.concatenate([X for _, X in objective.design.row_blocks(None, 4096)]) - center
     V, R = qr(X.T, mode="economic", check_finite=False)
-    coupled_sums = [objective.class_sums, objective.means]
-    rotated_sums = []
-    for sums in coupled_sums:
-        weight = sums[:, p:] if objective.fit_intercept else 0.0
-        rotated_sums.append(np.column_stack([(sums[:, :p] - weight * center) @ V, sums[:, p:]]))
+    design = make_design(np.ascontiguousarray(R.T))
+
+    def rotate(sums: Array) -> Array:
+        weight = sums[:, p:] if objective.fit_intercept else np.zeros((sums.shape[0], 1))
+        return np.column_stack([(sums[:, :p] - weight * center) @ V, sums[:, p:]])
+
     rotated = replace(
         objective,
-        design=make_design(np.ascontiguousarray(R.T)),
-        class_sums=rotated_sums[0],
-        means=rotated_sums[1],
+        design=design,
+        class_sums=rotate(objective.class_sums),
+        means=rotate(objective.means),
+        center=np.zeros(design.p),
         counts=Counter(),
     )
 
@@ -147,7 +150,12 @@ def wide(objective: Objective) -> bool:
     """Whether the row space is so small that its Hessian can be factored, and X's cannot."""
     n = objective.design.n
     size = objective.K * (n + 1) if objective.coupled else n + 1
-    return n < objective.p and size <= LARGEST_HESSIAN and not can_factor(objective)
+    return (
+        n < objective.p
+        and n * objective.p <= LARGEST_BASIS
+        and size <= LARGEST_HESSIAN
+        and not can_factor(objective)
+    )
 
 
 def hessian_sample(objective: Objective) -> int:
@@ -162,7 +170,7 @@ def factor(objective: Objective, point: Array, rows_wanted: int | None = None) -
     """Factor of the Hessian of F's smooth part at ``point``, on all rows or a sample of them."""
     n = objective.design.n
     exact = rows_wanted is None or rows_wanted >= n
-    if exact:
+    if rows_wanted is None or rows_wanted >= n:
         H = objective.hessian(point)
     else:
         H = objective.hessian(point, *stratified_rows(objective, rows_wanted))
@@ -208,12 +216,10 @@ def add_penalty(objective: Objective, H: Array) -> None:
     coefficients of a feature.  No gradient points there; the factorisation needs them filled.
     """
     p, q, K = objective.p, objective.q, objective.K
-    diagonal = np.einsum("bii->bi", H)
-    diagonal.reshape(-1, K if objective.coupled else 1, q)[:, :, :p] += objective.lambda2.reshape(
-        -1, 1, 1
-    )
     if not objective.coupled:
+        np.einsum("kjj->kj", H)[:, :p] += objective.lambda2[:, None]
         return
+    np.einsum("ii->i", H[0]).reshape(K, q)[:, :p] += objective.lambda2[0]
     first_flat = p if objective.lambda2[0] > 0 else 0
     view = H.reshape(K, q, K, q)
     for j in range(first_flat, q):
@@ -230,15 +236,14 @@ def inverse_factor(H: Array) -> tuple[Array, float]:
     jitter : float
         What had to be added to the unit diagonal of the scaled matrix.
     """
+    size = H.shape[0]
     diagonal = H.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled = H * scale[:, None] * scale
-    scaled[np.diag_indices_from(scaled)] = 1.0
     jitter = JITTER
     while True:
-        attempt = scaled.copy()
-        attempt[np.diag_indices_from(attempt)] += jitter
-        L, info = lapack.dpotrf(attempt, lower=1, clean=1)
+        scaled.flat[:: size + 1] = 1.0 + jitter
+        L, info = lapack.dpotrf(scaled, lower=1, clean=1)
         if info == 0:
             inverse, _ = lapack.dtrtri(L, lower=1)
             return np.ascontiguousarray(inverse.T) * scale[:, None], jitter

@@ -11,7 +11,6 @@ from scipy.sparse.linalg import LinearOperator, cg
 from .._objective import Objective
 from .._typing import Array
 
-
 CG_TOL = 1e-2  # of the gradient, left by each solve
 
 
@@ -29,6 +28,8 @@ def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
     violation : ndarray of shape (K, q)
     """
     smooth = gradient + objective.ridge(point)
+    if not objective.lambda1.any():
+        return np.abs(smooth)
     lambda1 = np.broadcast_to(objective.lambda1[:, None], point.shape).copy()
     lambda1[:, objective.p :] = 0.0
     at_zero = np.maximum(np.abs(smooth) - lambda1, 0.0)
@@ -108,8 +109,12 @@ def conjugate_gradient(
     All arrays have one shape; H is symmetric positive semidefinite.
     """
     shape, size = rhs.shape, rhs.size
-    H = LinearOperator((size, size), matvec=lambda v: product(v.reshape(shape)).ravel(), dtype=float)
     inverse = 1 / diagonal.ravel()
-    M = LinearOperator((size, size), matvec=lambda v: inverse * v.ravel(), dtype=float)
+
+    def operator(function: Callable[[Array], Array]) -> LinearOperator:
+        return LinearOperator((size, size), matvec=function, dtype=float)
+
+    H = operator(lambda v: product(v.reshape(shape)).ravel())
+    M = operator(lambda v: inverse * v.ravel())
     solution, _ = cg(H, rhs.ravel(), rtol=CG_TOL, maxiter=max_iter, M=M)
     return solution.reshape(shape)

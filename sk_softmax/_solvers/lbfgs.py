@@ -25,7 +25,7 @@ from .._preconditioner import (
     stratified_rows,
 )
 from .._typing import Array
-from .newton import newton_steps
+from .newton import Factored, newton_step, newton_steps
 from .solution import Control, Run, Solution
 
 STAGE = 8  # iterations between renewals of the Hessian
@@ -44,12 +44,10 @@ def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
         active = run.open
         part, rows = run.part(active), run.rows(active)
         change = _change(part, run.point[rows], exact)
-        if change.exact:
+        if isinstance(change, Factor) and change.exact:
             u = change.pull(run.gradient[rows] + part.ridge(run.point[rows]))
-            decrement = (u * u).sum(axis=1) / 2
-            if run.accept(
-                active, run.point[rows], run.loss[active], run.gradient[rows], decrement
-            ).any():
+            if run.certified(active, (u * u).sum(axis=1) / 2).any():
+                newton_step(run, Factored(change))
                 continue
         stage = _Stage(run, part, active, change)
         stage.minimise()

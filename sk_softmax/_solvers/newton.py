@@ -16,7 +16,7 @@ import numpy as np
 from .._objective import Objective
 from .._preconditioner import Factor, can_factor, factor, null_curvature
 from .._typing import Array
-from .certificate import conjugate_gradient
+from .certificate import conjugate_gradient, optimality
 from .solution import Control, Run, Solution, Status
 
 ARMIJO = 1e-4
@@ -35,44 +35,50 @@ def newton(objective: Objective, control: Control, start: Array) -> Solution:
 def newton_steps(run: Run) -> None:
     """Newton steps for the open problems of ``run`` until each is done or stuck."""
     while run.goes_on:
-        active = run.open
-        part, rows = run.part(active), run.rows(active)
-        point = run.point[rows]
-        gradient = run.gradient[rows] + part.ridge(point)
-        system = _system(part, point)
-        step, decrement = system.solve(gradient)
-        done = run.accept(active, point, run.loss[active], run.gradient[rows], decrement)
-        if done.all():
-            run.note_state("newton", decrement=float(decrement.max()))
-            return
-        step = np.where(part.per_output(done), 0.0, step)
-        stuck = _line_search(run, part, active, system, step, decrement, done)
-        run.count(active[~done])
-        for problem, value in zip(active[stuck], decrement[stuck], strict=True):
-            certified = value <= run.control.goal[problem]
-            status = Status.PRECISION if certified else Status.STALLED
-            if run.status[problem] is None:
-                run.finish(np.array([problem]), status)
-        run.note_state("newton", decrement=float(decrement.max()))
+        part = run.part(run.open)
+        newton_step(run, _system(part, run.point[run.rows(run.open)]))
+
+
+def newton_step(run: Run, system: "Factored | Iterative") -> None:
+    """One step for the open problems; those that the decrement certifies are done with it.
+
+    The step that comes with a certificate is taken too: it costs one pass, and leaves a far
+    smaller gap behind.
+    """
+    active = run.open
+    part, rows = run.part(active), run.rows(active)
+    point = run.point[rows]
+    step, decrement = system.solve(run.gradient[rows] + part.ridge(point))
+    certified = run.certified(active, decrement)
+    run.count(active)
+    stuck = _line_search(run, part, active, system, step, decrement, certified)
+    run.finish(active[certified], Status.CONVERGED)
+    lost = stuck & ~certified
+    near = decrement <= run.control.goal[active]
+    run.finish(active[lost & near], Status.PRECISION)
+    run.finish(active[lost & ~near], Status.STALLED)
+    run.note_state("newton", decrement=float(decrement.max()))
 
 
 def _line_search(
     run: Run,
     part: Objective,
     active: Array,
-    system: "_Factored | _Iterative",
+    system: "Factored | Iterative",
     step: Array,
     decrement: Array,
-    skip: Array,
+    certified: Array,
 ) -> Array:
-    """Accept the longest step of each problem that makes progress; a mask of those without."""
+    """Accept the longest step of each problem that makes progress; a mask of those without.
+
+    A problem that is ``certified`` already moves only where it stays so.
+    """
     rows = run.rows(active)
     point = run.point[rows]
     ridge = part.ridge(point)
     value = run.loss[active] + part.by_problem(point * ridge) / 2
-    size = system.norm(run.gradient[rows] + ridge)
+    size = np.sqrt(2 * decrement)
     length = np.ones(active.size)
-    accepted, hopeless = skip.copy(), np.zeros_like(skip)
     for _ in range(HALVINGS):
         trial = point + part.per_output(length) * step
         loss, gradient = part.loss_gradient(trial)
@@ -80,21 +86,24 @@ def _line_search(
         trial_value = loss + part.by_problem(trial * trial_ridge) / 2
         falls = trial_value <= value - 2 * ARMIJO * length * decrement
         lost = np.abs(trial_value - value) <= ROUNDING * np.abs(value)
-        shrinks = system.norm(gradient + trial_ridge) <= SHRINK * size
-        accepted = skip | np.where(lost, shrinks, falls)
-        hopeless = ~accepted & lost
+        if lost.any():
+            falls = np.where(lost, system.norm(gradient + trial_ridge) <= SHRINK * size, falls)
+        worse = optimality(part, trial, gradient) > run.control.tol
+        accepted = falls & ~(certified & worse)
+        hopeless = ~accepted & (lost | certified)
         if (accepted | hopeless).all():
             break
         length[~accepted & ~hopeless] *= 0.5
-    moved = accepted & ~skip
-    if moved.any():
-        take = part.per_output(moved)[:, 0]
-        run.accept(active[moved], trial[take], loss[moved], gradient[take])
+    if accepted.any():
+        take = part.per_output(accepted)[:, 0]
+        run.accept(active[accepted], trial[take], loss[accepted], gradient[take])
     return ~accepted
 
 
 @dataclass
-class _Factored:
+class Factored:
+    """The Newton system of a Hessian that is factored."""
+
     factor: Factor
 
     def solve(self, gradient: Array) -> tuple[Array, Array]:
@@ -108,7 +117,9 @@ class _Factored:
 
 
 @dataclass
-class _Iterative:
+class Iterative:
+    """The Newton system of a Hessian known by its products with vectors."""
+
     part: Objective
     point: Array
     diagonal: Array
@@ -122,11 +133,11 @@ class _Iterative:
         return step, -self.part.by_problem(step * gradient) / 2
 
     def norm(self, gradient: Array) -> Array:
-        """Length of the gradient, scaled by the diagonal of H at the null model, (m,)."""
-        return np.sqrt(self.part.by_problem(gradient**2 / self.diagonal))
+        """Length of the gradient in the norm of H^-1, (m,), by conjugate gradients."""
+        return np.sqrt(2 * self.solve(gradient)[1])
 
 
-def _system(part: Objective, point: Array) -> _Factored | _Iterative:
+def _system(part: Objective, point: Array) -> Factored | Iterative:
     if can_factor(part):
-        return _Factored(factor(part, point))
-    return _Iterative(part, point, null_curvature(part))
+        return Factored(factor(part, point))
+    return Iterative(part, point, null_curvature(part))

@@ -103,7 +103,6 @@ class Run:
         self.gradient = np.empty_like(self.point)
         self.loss = np.full(m, np.nan)
         self.optimality = np.full(m, np.inf)
-        self.gap = np.full(m, np.inf)
         self.status: list[Status | None] = [None] * m
         self.n_iter = np.zeros(m, dtype=np.int64)
         self.iterations = 0
@@ -136,7 +135,6 @@ class Run:
         point: Array,
         loss: Array,
         gradient: Array,
-        decrement: Array | None = None,
     ) -> Array:
         """Move ``problems`` to ``point`` and certify there; which of them are done, a mask.
 
@@ -144,26 +142,43 @@ class Run:
         ----------
         problems : ndarray of shape (c,), int
         point, gradient : ndarray of shape (rows of the problems, q)
+            ``gradient`` of the mean loss.
         loss : ndarray of shape (c,)
-        decrement : ndarray of shape (c,), optional
-            Newton decrements with the Hessian at ``point``, in units of F.
         """
         part = self.part(problems)
         rows = self.rows(problems)
         self.point[rows] = point
         self.gradient[rows] = gradient
         self.loss[problems] = loss
-        kkt = certificate.optimality(part, point, gradient)
-        gap = certificate.dual_gap(part, point, loss, gradient)
-        self.optimality[problems] = kkt
-        self.gap[problems] = gap
-        goal = self.control.goal[problems]
-        certified = gap <= goal
-        if decrement is not None:
-            certified |= decrement <= goal
-        done = (kkt <= self.control.tol) & certified
+        self.optimality[problems] = certificate.optimality(part, point, gradient)
+        return self.certify(problems)
+
+    def certify(self, problems: Array) -> Array:
+        """Finish those of ``problems`` whose duality gap is small enough; a mask of them."""
+        done = self.certified(problems)
         self.finish(problems[done], Status.CONVERGED)
         return done
+
+    def certified(self, problems: Array, decrement: Array | None = None) -> Array:
+        """Which of ``problems`` are certified where they are, a mask.
+
+        ``decrement`` : ndarray of shape (c,), Newton decrements with the Hessian at the point,
+        which certify where the gap does not.
+        """
+        small = self.optimality[problems] <= self.control.tol
+        if not small.any():
+            return small
+        goal = self.control.goal[problems]
+        near = self._gaps(problems) <= goal
+        if decrement is not None:
+            near |= decrement <= goal
+        return small & near
+
+    def _gaps(self, problems: Array) -> Array:
+        rows = self.rows(problems)
+        return certificate.dual_gap(
+            self.part(problems), self.point[rows], self.loss[problems], self.gradient[rows]
+        )
 
     def finish(self, problems: Array, status: Status) -> None:
         for problem in problems:
@@ -187,12 +202,9 @@ class Run:
 
     def note_state(self, stage: str, **facts: Any) -> None:
         """`note` with the state of the worst problem."""
-        penalty = self.objective.penalty(self.point)
         self.note(
             stage=stage,
-            objective=float((self.loss + penalty).sum()),
             optimality=float(self.optimality.max()),
-            gap=float(self.gap.max()),
             open=int(self.open.size),
             **facts,
         )
@@ -200,6 +212,7 @@ class Run:
     def solution(self, solver: str) -> Solution:
         """The answer; problems still open ran out of iterations."""
         self.finish(self.open, Status.MAX_ITER)
+        everything = np.arange(self.objective.n_problems)
         coef, intercept = self.objective.split(self.point)
         return Solution(
             coef=coef,
@@ -208,7 +221,7 @@ class Run:
             n_iter=self.n_iter,
             objective=self.loss + self.objective.penalty(self.point),
             optimality=self.optimality,
-            dual_gap=self.gap,
+            dual_gap=self._gaps(everything),
             solver=solver,
             evaluations=self.objective.counts["rows"] / max(1, self.objective.design.n),
             trace=self.trace,

@@ -1,0 +1,781 @@
+"""The classifiers against scikit-learn's contract and optima, and their own certificate."""
+
+import pickle
+import warnings
+
+import naive
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.estimator_checks import check_estimator
+
+from sk_softmax import OvAClassifier, SoftmaxClassifier
+
+PENALTIES = {
+    "l2": {},
+    "l1": {"l1_ratio": 1.0},
+    "elastic net": {"l1_ratio": 0.5},
+    "none": {"C": np.inf},
+}
+TIGHT = 1e-9
+# What scikit-learn checks only where an optional array library is installed and switched on.
+SKIPPED_CHECKS = {"check_array_api_input"}
+ignore_convergence = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning"  # wanted here, and tested where it matters
+)
+
+
+def over_penalties(test):
+    return pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)(test)
+
+
+def certificates(classifier):
+    """What a fit says about each of its problems, as arrays."""
+    names = ("converged_", "objective_", "optimality_", "dual_gap_")
+    return (np.atleast_1d(getattr(classifier, name)) for name in names)
+
+
+def objective_of(classifier, X, y, s=None):
+    """F at the fitted coefficients, computed by the twin."""
+    return naive.objective(
+        X,
+        y,
+        classifier.coef_,
+        classifier.intercept_,
+        s=s,
+        C=classifier.C,
+        l1_ratio=getattr(classifier, "l1_ratio", None) or 0.0,
+        coupled=not isinstance(classifier, OvAClassifier),
+    )
+
+
+# ---- scikit-learn's own checks ------------------------------------------------------------
+
+
+@ignore_convergence
+@over_penalties
+def test_scikit_learn_checks(Classifier, penalty):
+    results = check_estimator(Classifier(**penalty), on_skip=None, on_fail=None)
+    by_status = {"failed": {}, "skipped": {}, "passed": {}}
+    for result in results:
+        by_status[result["status"]][result["check_name"]] = result["exception"]
+    assert by_status["failed"] == {}
+    assert set(by_status["skipped"]) <= SKIPPED_CHECKS
+    assert len(by_status["passed"]) > 40
+
+
+def test_scikit_learn_checks_are_all_meant_to_pass(Classifier):
+    tags = Classifier().__sklearn_tags__()
+    assert tags.input_tags.sparse
+    assert not tags.no_validation
+    assert not tags._skip_test
+    assert not tags.non_deterministic
+    assert not tags.classifier_tags.poor_score
+    assert tags.classifier_tags.multi_class
+
+
+# ---- attributes -----------------------------------------------------------------------------
+
+
+@over_penalties
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+def test_shapes_and_types_of_attributes(Classifier, data, n_classes, penalty):
+    d = data(n_classes)
+    classifier = Classifier(**penalty).fit(d.X, d.y)
+    outputs = 1 if n_classes == 2 else n_classes
+    problems = outputs if Classifier is OvAClassifier else 1
+    assert classifier.coef_.shape == (outputs, 6)
+    assert classifier.intercept_.shape == (outputs,)
+    assert classifier.coef_.dtype == classifier.intercept_.dtype == np.float64
+    assert classifier.n_iter_.shape == (problems,)
+    assert np.issubdtype(classifier.n_iter_.dtype, np.integer)
+    assert classifier.n_iter_.min() >= 1
+    assert classifier.n_features_in_ == 6
+    assert not hasattr(classifier, "feature_names_in_")
+    assert classifier.solver_ in {"lbfgs", "newton"}
+    np.testing.assert_array_equal(classifier.classes_, np.arange(n_classes))
+    floats = classifier.objective_, classifier.optimality_, classifier.dual_gap_
+    if Classifier is SoftmaxClassifier:
+        assert classifier.converged_ is True
+        assert all(type(value) is float for value in floats)
+    else:
+        assert classifier.converged_.dtype == bool
+        assert all(value.dtype == np.float64 for value in floats)
+        assert all(value.shape == (outputs,) for value in (*floats, classifier.converged_))
+
+
+@pytest.mark.parametrize("storage", [np.asarray, sparse.csr_matrix])
+def test_coefficients_are_float64_and_predictions_follow_the_data(Classifier, data, storage):
+    d = data(3)
+    X = d.X.astype(np.float32)
+    classifier = Classifier().fit(storage(X), d.y)
+    assert classifier.coef_.dtype == classifier.intercept_.dtype == np.float64
+    methods = ["decision_function", "predict_proba", "predict_log_proba"]
+    if Classifier is OvAClassifier:
+        methods += ["predict_ova_proba", "predict_log_ova_proba"]
+    for method in methods:
+        for dtype in (np.float32, np.float64):
+            result = getattr(classifier, method)(storage(X.astype(dtype)))
+            assert result.dtype == dtype
+            assert result.shape == (150, 3)
+
+
+@over_penalties
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_certificate_is_true(Classifier, data, n_classes, fit_intercept, penalty):
+    d = data(n_classes)
+    classifier = Classifier(fit_intercept=fit_intercept, **penalty).fit(d.X, d.y, d.s)
+    converged, objective, optimality, gap = certificates(classifier)
+    assert converged.all()
+    assert (optimality <= classifier.tol).all()
+    np.testing.assert_allclose(objective, objective_of(classifier, d.X, d.y, d.s), rtol=1e-12)
+    assert np.isnan(gap).all() == np.isinf(classifier.C)
+    if not fit_intercept:
+        assert not classifier.intercept_.any()
+
+
+def kkt_violation(classifier, X, y):
+    """Largest violation of the optimality conditions, by five-point differences of F."""
+    C, l1_ratio, coef = classifier.C, classifier.l1_ratio, classifier.coef_
+    point = np.column_stack([coef, classifier.intercept_])
+    lambda1 = l1_ratio / (C * len(y))
+    h, largest = 1e-4, 0.0
+    for k, j in np.ndindex(point.shape):
+
+        def smooth(step, k=k, j=j):
+            moved = point.copy()
+            moved[k, j] += step * h
+            W, b = moved[:, :-1], moved[:, -1]
+            value = naive.objective(
+                X, y, W, b, C=C, l1_ratio=l1_ratio, coupled=type(classifier) is SoftmaxClassifier
+            )
+            absolute = np.abs(W).sum(axis=1 if np.ndim(value) else None)
+            return np.atleast_1d(value - lambda1 * absolute)[k if np.ndim(value) else 0]
+
+        slope = (smooth(-2) - 8 * smooth(-1) + 8 * smooth(1) - smooth(2)) / (12 * h)
+        penalised = j < coef.shape[1]
+        if penalised and point[k, j] == 0:
+            violation = max(abs(slope) - lambda1, 0.0)
+        else:
+            violation = abs(slope + penalised * lambda1 * np.sign(point[k, j]))
+        largest = max(largest, violation)
+    return largest
+
+
+@ignore_convergence
+@over_penalties
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_optimality_is_the_largest_violation_even_where_a_fit_was_cut_off(
+    Classifier, data, n_classes, penalty
+):
+    d = data(n_classes)
+    classifier = Classifier(max_iter=1, tol=1e-8, **penalty).fit(d.X, d.y)
+    violation = kkt_violation(classifier, d.X, d.y)
+    assert violation > 1e-6
+    assert np.max(classifier.optimality_) == pytest.approx(violation, rel=1e-4)
+
+
+@over_penalties
+def test_intercepts_sum_to_0_and_so_do_unpenalised_coefficients(data, penalty):
+    d = data(4)
+    classifier = SoftmaxClassifier(**penalty).fit(d.X + 3.0, d.y)
+    assert abs(classifier.intercept_.sum()) <= 1e-12 * np.abs(classifier.intercept_).max()
+    if penalty.get("l1_ratio", 0.0) == 0.0:
+        sums = classifier.coef_.sum(axis=0)
+        np.testing.assert_allclose(sums, 0.0, atol=1e-10 * np.abs(classifier.coef_).max())
+
+
+def test_l1_coefficients_are_the_sparsest_of_those_with_the_same_probabilities(data):
+    d = data(4)
+    classifier = SoftmaxClassifier(C=0.5, l1_ratio=1.0, tol=TIGHT).fit(d.X, d.y)
+    for w in classifier.coef_.T:
+        shifts = w[:, None] - w  # other choices with an exact zero, one a column
+        penalty, zeros = np.abs(shifts).sum(axis=0), (shifts == 0).sum(axis=0)
+        assert np.abs(w).sum() <= penalty.min() * (1 + 1e-9)
+        as_good = penalty <= np.abs(w).sum() * (1 + 1e-9) + 1e-300
+        assert (w == 0).sum() >= zeros[as_good].max()
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton"])
+def test_unpenalised_coefficients_of_collinear_features_have_the_least_norm(
+    Classifier, data, solver
+):
+    d = data(3, n=300, p=3)
+    X = np.column_stack([d.X, d.X[:, 0], d.X[:, 1] + d.X[:, 2], np.full(300, 7.0)])
+    coef = Classifier(C=np.inf, solver=solver).fit(X, d.y).coef_
+    centred = X - X.mean(axis=0)
+    in_row_space = coef @ np.linalg.pinv(centred, rcond=1e-10) @ centred
+    np.testing.assert_allclose(coef, in_row_space, atol=1e-6)
+
+
+def test_zero_weights_leave_before_classes_are_known(Classifier, data):
+    d = data(4)
+    s = np.where(d.y == 2, 0.0, d.s)
+    s[::5] = 0.0
+    classifier = Classifier().fit(d.X, d.y, s)
+    kept = s > 0
+    same = Classifier().fit(d.X[kept], d.y[kept], s[kept])
+    np.testing.assert_array_equal(classifier.classes_, [0, 1, 3])
+    np.testing.assert_array_equal(classifier.coef_, same.coef_)
+    np.testing.assert_array_equal(classifier.intercept_, same.intercept_)
+
+
+def test_a_class_of_weight_0_by_class_weight_is_not_in_classes(Classifier, data):
+    d = data(4)
+    classifier = Classifier(class_weight={2: 0.0}).fit(d.X, d.y)
+    np.testing.assert_array_equal(classifier.classes_, [0, 1, 3])
+
+
+@pytest.mark.parametrize(
+    "weights", [None, [1.0, 1.0, 0.0, 0.0]], ids=["one label", "one label with weight"]
+)
+def test_one_class_is_an_error(Classifier, weights):
+    X = np.arange(8.0).reshape(4, 2)
+    y = [5, 5, 5, 5] if weights is None else [5, 5, 7, 7]
+    message = (
+        "This solver needs samples of at least 2 classes in the data, "
+        "but the data contains only one class: .*5"
+    )
+    with pytest.raises(ValueError, match=message):
+        Classifier().fit(X, y, weights)
+
+
+def test_many_classes(Classifier, data):
+    d = data(60, n=900, p=8)
+    classifier = Classifier().fit(d.X, d.y)
+    assert np.all(classifier.converged_)
+    assert classifier.coef_.shape == (60, 8)
+    probability = classifier.predict_proba(d.X)
+    assert probability.shape == (900, 60)
+    np.testing.assert_allclose(probability.sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_array_equal(classifier.predict(d.X), probability.argmax(axis=1))
+
+
+# ---- predictions ----------------------------------------------------------------------------
+
+
+def test_softmax_probabilities(data):
+    d = data(4)
+    classifier = SoftmaxClassifier().fit(d.X, d.y)
+    Z = d.X @ classifier.coef_.T + classifier.intercept_
+    np.testing.assert_allclose(classifier.decision_function(d.X), Z, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(classifier.predict_proba(d.X), naive.softmax(Z).astype(float))
+    np.testing.assert_array_equal(classifier.predict(d.X), Z.argmax(axis=1))
+    assert classifier.score(d.X, d.y) == np.mean(Z.argmax(axis=1) == d.y)
+
+
+def test_ova_probabilities(data):
+    d = data(4)
+    classifier = OvAClassifier().fit(d.X, d.y)
+    Z = d.X @ classifier.coef_.T + classifier.intercept_
+    own = naive.sigmoid(Z).astype(float)
+    np.testing.assert_allclose(classifier.predict_ova_proba(d.X), own)
+    normalised = own / own.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(classifier.predict_proba(d.X), normalised)
+    np.testing.assert_array_equal(classifier.predict(d.X), Z.argmax(axis=1))
+
+
+def test_binary_probabilities(Classifier, data):
+    d = data(2)
+    classifier = Classifier().fit(d.X, d.y)
+    z = d.X @ classifier.coef_[0] + classifier.intercept_[0]
+    p = naive.sigmoid(z).astype(float)
+    methods = ["predict_proba"]
+    if Classifier is OvAClassifier:
+        methods += ["predict_ova_proba"]
+    for method in methods:
+        np.testing.assert_allclose(
+            getattr(classifier, method)(d.X), np.column_stack([1 - p, p]), rtol=1e-10
+        )
+    np.testing.assert_allclose(classifier.decision_function(d.X), z, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(classifier.predict(d.X), (z > 0).astype(int))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_log_probabilities_are_logarithms_of_probabilities(Classifier, data, n_classes):
+    d = data(n_classes)
+    classifier = Classifier().fit(d.X, d.y)
+    pairs = [("predict_proba", "predict_log_proba")]
+    if Classifier is OvAClassifier:
+        pairs.append(("predict_ova_proba", "predict_log_ova_proba"))
+    for proba, log_proba in pairs:
+        np.testing.assert_allclose(
+            np.exp(getattr(classifier, log_proba)(d.X)), getattr(classifier, proba)(d.X), rtol=1e-12
+        )
+
+
+LABELS = {
+    "strings": np.array(["pear", "apple", "fig"]),
+    "objects": np.array(["pear", "apple", "fig"], dtype=object),
+    "negative integers": np.array([-3, 40, -1]),
+    "small unsigned integers": np.array([200, 3, 7], dtype=np.uint8),
+    "whole floats": np.array([2.0, -1.0, 0.0]),
+    "two strings": np.array(["no", "a longer yes"]),
+    "booleans": np.array([True, False]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_kind(Classifier, data, kind):
+    labels = LABELS[kind]
+    d = data(len(labels))
+    classifier = Classifier().fit(d.X, labels[d.y])
+    codes = np.argsort(np.argsort(labels))
+    by_code = Classifier().fit(d.X, codes[d.y])
+    np.testing.assert_array_equal(classifier.classes_, np.sort(labels))
+    assert classifier.classes_.dtype == labels.dtype
+    np.testing.assert_array_equal(classifier.coef_, by_code.coef_)
+    predicted = classifier.predict(d.X)
+    assert predicted.dtype == labels.dtype
+    np.testing.assert_array_equal(predicted, np.sort(labels)[by_code.predict(d.X)])
+
+
+# ---- optima ---------------------------------------------------------------------------------
+
+
+def assert_same_optimum(ours, theirs, d, s=None, accuracy=1e-9, probability=1e-6):
+    """F no higher than the reference's, probabilities as its own."""
+    X, y = d.X, d.y
+    best = objective_of(theirs, X, y, s)
+    mine = objective_of(ours, X, y, s)
+    np.testing.assert_allclose(mine, best, rtol=accuracy)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=probability)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton"])
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0, np.inf])
+def test_l2_optimum_is_that_of_newton_cholesky(
+    data, reference, C, solver, n_classes, fit_intercept, weighted
+):
+    d = data(n_classes)
+    s = d.s if weighted else None
+    ours = SoftmaxClassifier(C=C, solver=solver, fit_intercept=fit_intercept, tol=TIGHT)
+    theirs = reference("newton-cholesky", C=C, fit_intercept=fit_intercept)
+    assert_same_optimum(ours.fit(d.X, d.y, s), theirs.fit(d.X, d.y, s), d, s)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("solver", ["auto", "lbfgs"])
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+@pytest.mark.parametrize("C", [0.1, 1.0])
+def test_l1_and_elastic_net_optimum_is_that_of_saga(
+    data, reference, C, l1_ratio, solver, n_classes, fit_intercept, weighted
+):
+    d = data(n_classes)
+    s = d.s if weighted else None
+    ours = SoftmaxClassifier(
+        C=C, l1_ratio=l1_ratio, solver=solver, fit_intercept=fit_intercept, tol=TIGHT
+    )
+    theirs = reference("saga", C=C, l1_ratio=l1_ratio, fit_intercept=fit_intercept)
+    assert_same_optimum(ours.fit(d.X, d.y, s), theirs.fit(d.X, d.y, s), d, s)
+
+
+@pytest.mark.parametrize("C", [0.05, 1.0])
+def test_binary_l1_optimum_is_that_of_liblinear(Classifier, data, reference, C):
+    d = data(2)
+    ours = Classifier(C=C, l1_ratio=1.0, fit_intercept=False, tol=TIGHT).fit(d.X, d.y)
+    theirs = reference("liblinear", C=C, l1_ratio=1.0, fit_intercept=False).fit(d.X, d.y)
+    assert_same_optimum(ours, theirs, d)
+    np.testing.assert_array_equal(ours.coef_ == 0, theirs.coef_ == 0)
+
+
+@over_penalties
+def test_two_classes_are_one_model(data, penalty):
+    d = data(2)
+    softmax = SoftmaxClassifier(tol=TIGHT, **penalty).fit(d.X, d.y)
+    ova = OvAClassifier(tol=TIGHT, **penalty).fit(d.X, d.y)
+    assert softmax.objective_ == pytest.approx(ova.objective_[0], rel=1e-12)
+    np.testing.assert_allclose(softmax.coef_, ova.coef_, rtol=1e-6)
+    np.testing.assert_allclose(softmax.predict_proba(d.X), ova.predict_proba(d.X), atol=1e-8)
+
+
+@over_penalties
+def test_ova_problems_are_binary_problems(data, penalty):
+    d = data(4)
+    ova = OvAClassifier(tol=TIGHT, **penalty).fit(d.X, d.y, d.s)
+    for k in range(4):
+        binary = SoftmaxClassifier(tol=TIGHT, **penalty).fit(d.X, d.y == k, d.s)
+        assert ova.objective_[k] == pytest.approx(binary.objective_, rel=1e-10)
+        np.testing.assert_allclose(
+            ova.predict_ova_proba(d.X)[:, k], binary.predict_proba(d.X)[:, 1], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(("seed", "optimum"), [(0, 0.119585), (1, 0.166559), (2, 0.124905)])
+def test_default_fit_reaches_the_optimum_in_any_units(seed, optimum):
+    X, y = make_classification(
+        n_samples=100, n_features=60, n_informative=20, n_classes=2 + seed % 3, random_state=seed
+    )
+    X[:, 1] *= 1e3
+    X[:, 1] -= 1e5
+    X[:, 0] *= 1e-2
+    X[:, 7] *= 1e6
+    X[:, 9] = X[:, 9] * 1e-9 + 1
+    classifier = SoftmaxClassifier().fit(X, y)
+    assert classifier.converged_
+    assert classifier.objective_ == pytest.approx(optimum, abs=1.5e-6)
+    # logits near 1e6 of coefficients near 1, which leaves ten digits
+    assert objective_of(classifier, X, y) == pytest.approx(classifier.objective_, rel=1e-9)
+
+
+def null_objective(Classifier, y, s):
+    """F of the best model without features."""
+    share = np.bincount(y, s) / s.sum()
+    if Classifier is SoftmaxClassifier:
+        return -(share * np.log(share)).sum()
+    return -(share * np.log(share) + (1 - share) * np.log(1 - share))
+
+
+@pytest.mark.parametrize("tol", [1e-1, 1e-3, 1e-4, 1e-6])
+@pytest.mark.parametrize("C", [0.1, 100.0])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_suboptimality_is_below_the_promise_and_the_gap(Classifier, data, l1_ratio, C, tol):
+    d = data(3)
+    model = Classifier(C=C, l1_ratio=l1_ratio)
+    best = clone(model).set_params(tol=TIGHT).fit(d.X, d.y, d.s).objective_
+    classifier = model.set_params(tol=tol).fit(d.X, d.y, d.s)
+    excess = np.atleast_1d(classifier.objective_ - best)
+    rounding = 1e-14
+    assert (excess <= 0.01 * tol * null_objective(Classifier, d.y, d.s) + rounding).all()
+    assert (excess <= np.atleast_1d(classifier.dual_gap_) + rounding).all()
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+@pytest.mark.parametrize("tol", [1e-1, 1e-4])
+def test_suboptimality_without_a_penalty_is_below_the_promise(Classifier, data, tol, solver):
+    d = data(3)
+    model = Classifier(C=np.inf, solver=solver)
+    best = clone(model).set_params(tol=TIGHT).fit(d.X, d.y, d.s).objective_
+    excess = model.set_params(tol=tol).fit(d.X, d.y, d.s).objective_ - best
+    assert np.all(excess <= 0.01 * tol * null_objective(Classifier, d.y, d.s) + 1e-14)
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_gap_bounds_the_suboptimality_of_fits_that_were_cut_off(
+    Classifier, data, l1_ratio, fit_intercept, max_iter
+):
+    d = data(3)
+    model = Classifier(l1_ratio=l1_ratio, fit_intercept=fit_intercept, tol=TIGHT)
+    best = clone(model).fit(d.X, d.y).objective_
+    with pytest.warns(ConvergenceWarning):
+        classifier = model.set_params(max_iter=max_iter).fit(d.X, d.y)
+    converged, objective, optimality, gap = certificates(classifier)
+    excess = objective - best
+    assert not converged.all()
+    assert (gap[~converged] > 0).all()
+    assert (excess <= gap + 1e-14).all()
+    assert (optimality[converged] <= TIGHT).all()
+    assert classifier.n_iter_.max() <= max_iter
+    np.testing.assert_allclose(objective, objective_of(classifier, d.X, d.y), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_separable_classes_without_a_penalty_are_named_as_the_cause(Classifier, data, n_classes):
+    d = data(n_classes)
+    X = np.column_stack([d.X, 10.0 * np.eye(n_classes)[d.y]])
+    with pytest.warns(ConvergenceWarning, match=r"linearly separable.*finite C"):
+        classifier = Classifier(C=np.inf).fit(X, d.y)
+    assert not np.any(classifier.converged_)
+    assert np.isfinite(classifier.coef_).all()
+    assert classifier.score(X, d.y) == 1.0
+
+
+def test_a_warning_names_the_classes_that_did_not_converge():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    names = np.array(["apart", "mixed", "blended"], dtype=object)
+    y = names[rng.integers(3, size=60)]
+    X[y == "apart", 0] += 100.0
+    with pytest.warns(ConvergenceWarning, match=r"separable") as record:
+        classifier = OvAClassifier(C=np.inf).fit(X, y)
+    np.testing.assert_array_equal(classifier.converged_, classifier.classes_ != "apart")
+    (message,) = [str(warning.message) for warning in record]
+    assert "apart" in message
+    assert "mixed" not in message
+
+
+# ---- class weights --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_class_weights_of_a_dict_are_weights_of_rows(Classifier, data, n_classes):
+    d = data(n_classes)
+    weight = {0: 0.3, 1: 2.5}  # classes that are left out weigh 1
+    classifier = Classifier(class_weight=weight).fit(d.X, d.y, d.s)
+    s = d.s * np.array([weight.get(label, 1.0) for label in d.y])
+    same = Classifier().fit(d.X, d.y, s)
+    np.testing.assert_allclose(classifier.coef_, same.coef_, rtol=1e-12)
+
+
+def test_softmax_balanced_gives_every_class_the_same_weight(data):
+    d = data(3)
+    kept = (d.y != 0) | (np.arange(150) % 5 == 0)
+    X, y = d.X[kept], d.y[kept]
+    balanced = SoftmaxClassifier(class_weight="balanced").fit(X, y)
+    same = SoftmaxClassifier().fit(X, y, compute_sample_weight("balanced", y))
+    np.testing.assert_allclose(balanced.coef_, same.coef_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_ova_balanced_is_one_vs_rest_balanced(data, reference, n_classes):
+    d = data(n_classes)
+    kept = (d.y != 0) | (np.arange(150) % 5 == 0)
+    X, y = d.X[kept], d.y[kept]
+    ours = OvAClassifier(class_weight="balanced", tol=TIGHT).fit(X, y)
+    theirs = OneVsRestClassifier(reference("newton-cholesky", class_weight="balanced")).fit(X, y)
+    np.testing.assert_allclose(
+        ours.coef_, np.vstack([binary.coef_ for binary in theirs.estimators_]), atol=1e-6
+    )
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+
+
+@pytest.mark.parametrize("C", [0.1, 10.0])
+def test_ova_without_weights_is_one_vs_rest(data, reference, C):
+    d = data(4)
+    ours = OvAClassifier(C=C, tol=TIGHT).fit(d.X, d.y)
+    theirs = OneVsRestClassifier(reference("newton-cholesky", C=C)).fit(d.X, d.y)
+    np.testing.assert_allclose(
+        ours.coef_, np.vstack([binary.coef_ for binary in theirs.estimators_]), atol=1e-6
+    )
+
+
+# ---- warm start -----------------------------------------------------------------------------
+
+
+@over_penalties
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_warm_refit_at_the_optimum_stays_there(Classifier, data, n_classes, penalty):
+    d = data(n_classes)
+    classifier = Classifier(warm_start=True, **penalty).fit(d.X, d.y)
+    probability, objective = classifier.predict_proba(d.X), classifier.objective_
+    classifier.fit(d.X, d.y)
+    assert classifier.n_iter_.max() <= 1
+    assert np.all(classifier.converged_)
+    np.testing.assert_allclose(classifier.objective_, objective, rtol=1e-6)
+    np.testing.assert_allclose(classifier.predict_proba(d.X), probability, atol=1e-3)
+
+
+def differences(classifier, X, labels):
+    """What the model says of ``labels``: logits, for softmax by how much they differ."""
+    Z = classifier.decision_function(X)
+    if Z.ndim == 1:
+        return Z
+    columns = np.searchsorted(classifier.classes_, labels)
+    Z = Z[:, columns]
+    return Z - Z[:, :1] if isinstance(classifier, SoftmaxClassifier) else Z
+
+
+TRANSITIONS = {
+    "one more class": ([0, 1, 2], [0, 1, 2, 3]),
+    "one less class": ([0, 1, 2, 3], [0, 1, 3]),
+    "another class instead": ([0, 1, 2], [0, 2, 3]),
+    "from two classes": ([1, 2], [0, 1, 2]),
+}
+
+
+@ignore_convergence
+@pytest.mark.parametrize("transition", TRANSITIONS)
+def test_warm_start_goes_by_label(Classifier, data, transition):
+    d = data(4)
+    before, after = TRANSITIONS[transition]
+    old, new = np.isin(d.y, before), np.isin(d.y, after)
+    classifier = Classifier(warm_start=True).fit(d.X[old], d.y[old])
+    shared = np.intersect1d(before, after)
+    Z = differences(classifier, d.X, shared)
+    classifier.set_params(max_iter=0).fit(d.X[new], d.y[new])  # returns where it starts
+    np.testing.assert_array_equal(classifier.classes_, after)
+    restarted = differences(classifier, d.X, shared)
+    if Z.ndim == 1:  # classes 1 and 2 and nothing else, by one logit
+        if Classifier is OvAClassifier:
+            restarted = restarted[:, 1]
+        else:
+            restarted = restarted[:, 1] - restarted[:, 0]
+    np.testing.assert_allclose(restarted, Z, atol=1e-10)
+
+
+@ignore_convergence
+def test_warm_start_down_to_two_classes_keeps_their_difference(Classifier, data):
+    d = data(3)
+    kept = d.y != 1
+    classifier = Classifier(warm_start=True).fit(d.X, d.y)
+    Z = classifier.decision_function(d.X)
+    classifier.set_params(max_iter=0).fit(d.X[kept], d.y[kept])
+    expected = Z[:, 2] - Z[:, 0] if Classifier is SoftmaxClassifier else Z[:, 2]
+    np.testing.assert_allclose(classifier.decision_function(d.X), expected, atol=1e-10)
+
+
+@over_penalties
+@pytest.mark.parametrize("transition", TRANSITIONS)
+def test_warm_start_ends_where_a_cold_start_ends(Classifier, data, transition, penalty):
+    d = data(4)
+    before, after = TRANSITIONS[transition]
+    old, new = np.isin(d.y, before), np.isin(d.y, after)
+    warm = Classifier(warm_start=True, tol=TIGHT, **penalty).fit(d.X[old], d.y[old])
+    warm.fit(d.X[new], d.y[new])
+    cold = Classifier(tol=TIGHT, **penalty).fit(d.X[new], d.y[new])
+    np.testing.assert_allclose(warm.objective_, cold.objective_, rtol=1e-9)
+    np.testing.assert_allclose(warm.predict_proba(d.X), cold.predict_proba(d.X), atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["labels permuted", "weights", "fit_intercept", "features"])
+def test_warm_start_survives_other_data(Classifier, data, change):
+    d = data(3)
+    warm = Classifier(warm_start=True, tol=TIGHT).fit(d.X, d.y)
+    X, y, s = d.X, d.y, None
+    if change == "labels permuted":
+        y = np.array([2, 0, 1])[d.y]
+    elif change == "weights":
+        s = d.s
+    elif change == "fit_intercept":
+        warm.set_params(fit_intercept=False)
+    else:
+        X = d.X[:, :3]
+    warm.fit(X, y, s)
+    cold = clone(warm).set_params(warm_start=False).fit(X, y, s)
+    np.testing.assert_allclose(warm.objective_, cold.objective_, rtol=1e-9)
+    np.testing.assert_allclose(warm.predict_proba(X), cold.predict_proba(X), atol=1e-6)
+
+
+def test_without_warm_start_a_refit_forgets(Classifier, data):
+    d, other = data(3), data(3, seed=1)
+    classifier = Classifier().fit(other.X, other.y).fit(d.X, d.y)
+    np.testing.assert_array_equal(classifier.coef_, Classifier().fit(d.X, d.y).coef_)
+
+
+# ---- storage, copies, threads ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_sparse_coefficients_predict_the_same(Classifier, data, n_classes):
+    d = data(n_classes)
+    classifier = Classifier(l1_ratio=1.0, C=0.1).fit(d.X, d.y)
+    dense, probability = classifier.coef_, classifier.predict_proba(d.X)
+    assert classifier.sparsify() is classifier
+    assert sparse.issparse(classifier.coef_)
+    np.testing.assert_array_equal(classifier.coef_.toarray(), dense)
+    np.testing.assert_allclose(classifier.predict_proba(d.X), probability, rtol=1e-12)
+    np.testing.assert_allclose(
+        classifier.predict_proba(sparse.csr_matrix(d.X)), probability, rtol=1e-12
+    )
+    classifier.set_params(warm_start=True).fit(d.X, d.y)
+    assert classifier.n_iter_.max() <= 1
+    assert isinstance(classifier.coef_, np.ndarray)
+    classifier.sparsify()
+    assert classifier.densify() is classifier
+    assert isinstance(classifier.coef_, np.ndarray)
+
+
+def fitted(classifier):
+    """All that a fit has stored."""
+    return {name: value for name, value in vars(classifier).items() if name.endswith("_")}
+
+
+def assert_same_fit(first, second):
+    """The same attributes with the same bits."""
+    first, second = fitted(first), fitted(second)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+@over_penalties
+def test_refits_have_the_same_bits(Classifier, data, penalty):
+    d = data(3)
+    classifier = Classifier(**penalty).fit(d.X, d.y, d.s)
+    first = pickle.loads(pickle.dumps(classifier))
+    assert_same_fit(classifier.fit(d.X, d.y, d.s), first)
+    assert_same_fit(clone(classifier).fit(d.X, d.y, d.s), first)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+@pytest.mark.parametrize("storage", ["dense", "float32", "sparse"])
+def test_the_number_of_threads_changes_no_bit(Classifier, storage, l1_ratio):
+    rng = np.random.default_rng(0)
+    n, p = 30_000, 40  # enough for the work to be split
+    X = rng.normal(size=(n, p))
+    y = (X[:, :6] + rng.normal(scale=3.0, size=(n, 6))).argmax(axis=1)
+    if storage == "float32":
+        X = X.astype(np.float32)
+    if storage == "sparse":
+        X = sparse.csr_matrix(X)
+    model = Classifier(C=0.01, l1_ratio=l1_ratio, tol=1e-2)
+    assert_same_fit(
+        clone(model).set_params(n_jobs=1).fit(X, y), clone(model).set_params(n_jobs=2).fit(X, y)
+    )
+
+
+def test_pickle_keeps_everything(Classifier, data):
+    d = data(3)
+    classifier = Classifier(C=2.0).fit(d.X, d.y)
+    loaded = pickle.loads(pickle.dumps(classifier))
+    assert loaded.get_params() == classifier.get_params()
+    assert_same_fit(loaded, classifier)
+    np.testing.assert_array_equal(loaded.predict_proba(d.X), classifier.predict_proba(d.X))
+
+
+PARAMETERS = {
+    "C": 1.0,
+    "l1_ratio": 0.0,
+    "fit_intercept": True,
+    "class_weight": None,
+    "solver": "auto",
+    "tol": 1e-4,
+    "max_iter": 1000,
+    "warm_start": False,
+    "n_jobs": None,
+    "verbose": 0,
+}
+
+
+def test_parameters_and_their_defaults(Classifier):
+    assert Classifier().get_params() == PARAMETERS
+    with pytest.raises(TypeError):
+        Classifier(1.0)
+
+
+def test_clone_keeps_parameters_and_drops_the_fit(Classifier, data):
+    d = data(3)
+    weight = {0: 2.0}
+    copy = clone(Classifier(C=3.0, l1_ratio=0.5, class_weight=weight).fit(d.X, d.y))
+    assert copy.get_params() == {**PARAMETERS, "C": 3.0, "l1_ratio": 0.5, "class_weight": weight}
+    assert fitted(copy) == {}
+
+
+def test_fit_leaves_parameters_and_data_alone(Classifier, data):
+    d = data(3)
+    X, y, s = d.X.copy(), d.y.copy(), d.s.copy()
+    classifier = Classifier(class_weight="balanced")
+    assert classifier.fit(X, y, s) is classifier
+    assert classifier.get_params() == {**PARAMETERS, "class_weight": "balanced"}
+    for array, original in zip((X, y, s), (d.X, d.y, d.s), strict=True):
+        np.testing.assert_array_equal(array, original)
+
+
+def test_verbose_prints_and_silence_is_the_default(Classifier, data, capsys):
+    d = data(3)
+    Classifier().fit(d.X, d.y)
+    assert capsys.readouterr().out == ""
+    Classifier(verbose=1).fit(d.X, d.y)
+    assert "objective" in capsys.readouterr().out
+
+
+@over_penalties
+def test_a_plain_fit_warns_of_nothing(Classifier, data, penalty):
+    d = data(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Classifier(**penalty).fit(d.X, d.y).predict_proba(d.X)
