@@ -175,15 +175,15 @@ class Objective:
             center=self.center[features],
         )
 
-    def take_rows(self, rows: Array) -> "Objective":
-        """The same penalty with the mean loss of some rows (`means` stay those of all rows)."""
-        target = self.target
-        s = target.s[rows] / target.s[rows].sum()
-        return replace(
-            self,
-            design=self.design.take_rows(rows),
-            target=replace(target, y=target.y[rows], s=s),
-        )
+    def take_rows(self, rows: Array, scale: Array) -> "Objective":
+        """The same penalty with the mean loss of ``rows``, each weighted ``scale`` times.
+
+        Every class must keep its total weight.
+        """
+        target = replace(self.target, y=self.target.y[rows], s=self.target.s[rows] * scale)
+        design = self.design.take_rows(rows)
+        sums, means, _ = _sums(design, target, self.fit_intercept)
+        return replace(self, design=design, target=target, class_sums=sums, means=means)
 
     # ---- second derivatives -------------------------------------------------------------
 
@@ -394,19 +394,14 @@ def make_objective(
     coupled = coupled and not binary
     s = s / S
     design = make_design(X)
-    sums = design.class_sums(y, s, n_classes)
-    sums = np.column_stack([sums, share]) if fit_intercept else sums
-    own, total = sums[columns], sums.sum(axis=0)
     if coupled:
         target = Target(y, s, columns)
-        means = np.broadcast_to(total, own.shape)
     else:
         positive, negative = np.ones((2, columns.size))
         if balanced:
             positive, negative = 0.5 / share[columns], 0.5 / (1 - share[columns])
         target = Target(y, s, columns, positive, negative)
-        means = own * positive[:, None] + (total - own) * negative[:, None]
-        own = own * positive[:, None]
+    sums, means, center = _sums(design, target, fit_intercept)
     m = 1 if coupled else columns.size
     return Objective(
         design=design,
@@ -414,11 +409,29 @@ def make_objective(
         lambda1=np.full(m, l1_ratio / C / S),
         lambda2=np.full(m, (1 - l1_ratio) / C / S),
         fit_intercept=fit_intercept,
-        class_sums=own,
+        class_sums=sums,
         means=means,
-        center=total[: design.p] if fit_intercept else np.zeros(design.p),
+        center=center,
         workers=workers,
     )
+
+
+def _sums(design: Design, target: Target, fit_intercept: bool) -> tuple[Array, Array, Array]:
+    """`class_sums`, `means` and `center` of an objective."""
+    y, s = target.y, target.s
+    sums = design.class_sums(y, s, int(y.max()) + 1)
+    center = sums.sum(axis=0)
+    if fit_intercept:
+        sums = np.column_stack([sums, np.bincount(y, s)])
+    else:
+        center = np.zeros(design.p)
+    total, own = sums.sum(axis=0), sums[target.columns]
+    if target.softmax:
+        return own, np.broadcast_to(total, own.shape), center
+    assert target.positive is not None
+    assert target.negative is not None
+    positive, negative = target.positive[:, None], target.negative[:, None]
+    return own * positive, own * positive + (total - own) * negative, center
 
 
 def _feature_products(A: Array) -> Array:

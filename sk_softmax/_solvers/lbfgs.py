@@ -142,8 +142,8 @@ def _rough_start(objective: Objective, control: Control, start: Array) -> Array:
     for fraction in FRACTIONS:
         if n // fraction < ROWS_A_COORDINATE * size:
             continue
-        rows, _ = stratified_rows(objective, n // fraction)
-        part = objective.take_rows(rows)
+        rows, scale = stratified_rows(objective, n // fraction)
+        part = objective.take_rows(rows, scale)
         goal = np.full(objective.n_problems, NOISE * size / rows.size)
         rough = Control(np.inf, goal, 4 * STAGE)
         run = Run(part, rough, start)

@@ -88,8 +88,9 @@ def _line_search(
         lost = np.abs(trial_value - value) <= ROUNDING * np.abs(value)
         if lost.any():
             falls = np.where(lost, system.norm(gradient + trial_ridge) <= SHRINK * size, falls)
-        worse = optimality(part, trial, gradient) > run.control.tol
-        accepted = falls & ~(certified & worse)
+        accepted = falls
+        if certified.any():
+            accepted &= ~certified | (optimality(part, trial, gradient) <= run.control.tol)
         hopeless = ~accepted & (lost | certified)
         if (accepted | hopeless).all():
             break
