@@ -18,6 +18,7 @@ from ._typing import Array
 LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
 LARGEST_BASIS = 10_000_000  # entries of a dense basis of the row space
 JITTER = 1e-14  # of the unit diagonal, to begin with
+SINGULAR = 16  # times size times machine epsilon: eigenvalues of the scaled matrix that are 0
 SWEEPS_A_HESSIAN = 6  # what a sampled Hessian may cost, in sweeps over X
 SEED = 0
 
@@ -178,8 +179,11 @@ def factor(objective: Objective, point: Array, rows_wanted: int | None = None) -
     M = np.empty_like(H)
     jitter = 0.0
     for problem in range(H.shape[0]):
-        M[problem], used = inverse_factor(H[problem])
-        jitter = max(jitter, used)
+        if objective.lambda2[problem] == 0:
+            M[problem] = pseudo_inverse_factor(H[problem], _noise(objective, H[problem]))
+        else:
+            M[problem], used = inverse_factor(H[problem])
+            jitter = max(jitter, used)
     return Factor(M, Centring(objective.center), (objective.K, objective.q), exact, jitter)
 
 
@@ -230,24 +234,64 @@ def add_penalty(objective: Objective, H: Array) -> None:
 def inverse_factor(H: Array) -> tuple[Array, float]:
     """M with M' H M = I, for a symmetric H that should be positive definite.
 
+    A coordinate with a zero diagonal is left out: its row of M is 0.
+
     Returns
     -------
     M : ndarray of shape (d, d)
     jitter : float
         What had to be added to the unit diagonal of the scaled matrix.
     """
-    size = H.shape[0]
-    diagonal = H.diagonal()
-    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = H * scale[:, None] * scale
+    scaled, scale = _unit_diagonal(H)
     jitter = JITTER
     while True:
-        scaled.flat[:: size + 1] = 1.0 + jitter
+        scaled.flat[:: scale.size + 1] = 1.0 + jitter
         L, info = lapack.dpotrf(scaled, lower=1, clean=1)
         if info == 0:
             inverse, _ = lapack.dtrtri(L, lower=1)
             return np.ascontiguousarray(inverse.T) * scale[:, None], jitter
         jitter *= 100
+
+
+def pseudo_inverse_factor(H: Array, noise: Array) -> Array:
+    """M with M M' a generalised inverse of H, for a symmetric H >= 0 that may be singular.
+
+    Directions that rounding cannot tell from flat ones are left out: M does not step there.
+
+    Parameters
+    ----------
+    H : ndarray of shape (d, d)
+    noise : ndarray of shape (d,)
+        Diagonal entries up to here count as 0.
+    """
+    H = np.where(np.logical_or.outer(*(H.diagonal() <= noise,) * 2), 0.0, H)
+    scaled, scale = _unit_diagonal(H)
+    L, info = lapack.dpotrf(scaled, lower=1, clean=1)
+    tiny = SINGULAR * scale.size * np.finfo(float).eps
+    if info == 0 and L.diagonal().min() ** 2 > tiny:
+        inverse, _ = lapack.dtrtri(L, lower=1)
+        return np.ascontiguousarray(inverse.T) * scale[:, None]
+    values, vectors = np.linalg.eigh(scaled)
+    kept = values > tiny
+    return scale[:, None] * vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
+
+
+def _unit_diagonal(H: Array) -> tuple[Array, Array]:
+    """D H D with a unit diagonal, and D; 0 in D where H's diagonal is."""
+    diagonal = H.diagonal()
+    scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 0.0)
+    scaled = H * scale[:, None] * scale
+    scaled.flat[:: scale.size + 1] = 1.0
+    return scaled, scale
+
+
+def _noise(objective: Objective, H: Array) -> Array:
+    """What rounding of a feature's mean leaves on the diagonal of H, (d,): a constant feature."""
+    by_output = H.diagonal().reshape(-1, objective.q)
+    noise = np.zeros_like(by_output)
+    rounding = (8 * np.finfo(float).eps * objective.center) ** 2
+    noise[:, : objective.p] = rounding * by_output[:, objective.p :].sum(axis=1, keepdims=True)
+    return noise.ravel()
 
 
 def diagonal(objective: Objective) -> Diagonal:

@@ -83,7 +83,8 @@ def _solve_on(run: Run, part: Objective, active: Array, working: Array, curvatur
     )
     stage.minimise()
     run.count(active, stage.iterations)
-    steps, improved = newton_on_support(small, stage.point())
+    left = run.control.max_iter - run.iterations
+    steps, improved = newton_on_support(small, stage.point(), left)
     run.count(active, steps)
     point = np.zeros((part.K, part.q))
     point[:, kept] = improved

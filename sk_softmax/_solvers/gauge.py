@@ -1,13 +1,16 @@
-"""The shift of each feature's coefficients over classes, to which softmax is blind.
+"""Which of equal optima is returned.
 
-Probabilities do not change when c is taken from all of a feature's coefficients w_k, so F is least
-where the penalty of w_k - c is.  Without lambda2 that is so in the whole median interval of w; then
-the sparsest choice is made, and of equally sparse ones that of least L2 norm.
+Softmax is blind to a shift of a feature's coefficients over classes: probabilities do not change
+when c is taken from all w_k, so F is least where the penalty of w_k - c is.  Without lambda2 that
+is so in the whole median interval of w; then the sparsest choice is made, and of equally sparse
+ones that of least L2 norm.  Without any penalty collinear features leave more freedom still; then
+the coefficients of least L2 norm are returned.
 """
 
 import numpy as np
 
 from .._objective import Objective
+from .._preconditioner import LARGEST_HESSIAN, SINGULAR
 from .._typing import Array
 
 
@@ -52,3 +55,40 @@ def _sparsest(w: Array) -> Array:
     fewer = np.count_nonzero(at_high, axis=0) - np.count_nonzero(at_low, axis=0)
     smaller = (at_high**2).sum(axis=0) < (at_low**2).sum(axis=0)
     return np.where((fewer < 0) | ((fewer == 0) & smaller), at_high, at_low)
+
+
+def least_norm(objective: Objective, point: Array) -> Array:
+    """The point (K, q) of least ||W|| among those with the same logits, up to a gauge shift.
+
+    For up to `LARGEST_HESSIAN` features; beyond, the point as it is.
+    """
+    p = objective.p
+    if p > LARGEST_HESSIAN:
+        return point
+    flat = _flat_directions(objective)
+    coef = point[:, :p]
+    if objective.coupled:
+        coef = coef - coef.mean(axis=0)
+    result = point.copy()
+    result[:, :p] = coef - (coef @ flat) @ flat.T
+    if objective.fit_intercept:
+        result[:, p] += (point[:, :p] - result[:, :p]) @ objective.center
+    return result
+
+
+def _flat_directions(objective: Objective) -> Array:
+    """Orthonormal basis (p, d) of the directions in which the centred features do not vary."""
+    p, center = objective.p, objective.center
+    gram = np.zeros((p, p))
+    s = objective.target.s
+    for rows, X in objective.design.row_blocks(None, 1024):
+        A = X - center
+        gram += (A * s[rows, None]).T @ A
+    variance = gram.diagonal()
+    constant = variance <= (8 * np.finfo(float).eps * center) ** 2 * s.sum()
+    scale = np.where(constant, 0.0, 1 / np.sqrt(np.where(constant, 1.0, variance)))
+    scaled = gram * scale[:, None] * scale
+    values, vectors = np.linalg.eigh(scaled)
+    flat = vectors[:, values <= SINGULAR * p * np.finfo(float).eps] * scale[:, None]
+    flat = np.column_stack([flat[:, flat.any(axis=0)], np.eye(p)[:, constant]])
+    return np.linalg.qr(flat)[0]

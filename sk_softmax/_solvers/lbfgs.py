@@ -38,7 +38,9 @@ NOISE = 0.05  # of the part's own error, down to which its optimum is sought
 
 def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F, lambda1 = 0, from ``start``, (K, q)."""
-    run = Run(objective, control, _rough_start(objective, control, start))
+    start, iterations = _rough_start(objective, control, start)
+    run = Run(objective, control, start)
+    run.count(run.open, iterations)
     exact, last = False, np.inf
     while run.goes_on:
         active = run.open
@@ -133,19 +135,27 @@ class _Stage:
             raise StopIteration
 
 
-def _rough_start(objective: Objective, control: Control, start: Array) -> Array:
-    """A start from fits of parts of the rows, to the precision that such a part has."""
+def _rough_start(objective: Objective, control: Control, start: Array) -> tuple[Array, int]:
+    """A start from fits of parts of the rows, to the precision that such a part has.
+
+    Returns
+    -------
+    point : ndarray of shape (K, q)
+    iterations : int
+        That they took.
+    """
+    iterations = 0
     n = objective.design.n
     size = objective.K * objective.q if objective.coupled else objective.q
     if not can_factor(objective) or (objective.lambda2 == 0).any():
-        return start
+        return start, 0
     for fraction in FRACTIONS:
         if n // fraction < ROWS_A_COORDINATE * size:
             continue
         rows, scale = stratified_rows(objective, n // fraction)
         part = objective.take_rows(rows, scale)
         goal = np.full(objective.n_problems, NOISE * size / rows.size)
-        rough = Control(np.inf, goal, 4 * STAGE)
+        rough = Control(np.inf, goal, min(4 * STAGE, control.max_iter - iterations))
         run = Run(part, rough, start)
         while run.goes_on:
             active = run.open
@@ -155,4 +165,5 @@ def _rough_start(objective: Objective, control: Control, start: Array) -> Array:
             if stage.nearly_done or stage.iterations == 0:
                 break
         start = run.point
-    return start
+        iterations += run.iterations
+    return start, iterations

@@ -214,6 +214,8 @@ class Run:
         self.finish(self.open, Status.MAX_ITER)
         everything = np.arange(self.objective.n_problems)
         coef, intercept = self.objective.split(self.point)
+        if self.objective.coupled:
+            intercept -= intercept.mean()  # a shift that softmax does not see
         return Solution(
             coef=coef,
             intercept=intercept,

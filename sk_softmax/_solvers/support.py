@@ -21,13 +21,15 @@ SHRINK = 0.5
 ROUNDING = 64 * np.finfo(float).eps
 
 
-def newton_on_support(objective: Objective, point: Array) -> tuple[int, Array]:
-    """Improve ``point`` on its own non-zeros.
+def newton_on_support(objective: Objective, point: Array, max_iter: int) -> tuple[int, Array]:
+    """Move ``point`` to the optimum on its own non-zeros, as far as their signs allow.
 
     Parameters
     ----------
     objective : Objective
     point : ndarray of shape (K, q)
+    max_iter : int
+        Steps at most.
 
     Returns
     -------
@@ -37,7 +39,8 @@ def newton_on_support(objective: Objective, point: Array) -> tuple[int, Array]:
     point = best_shift(objective, point)
     loss, gradient = objective.loss_gradient(point)
     live = np.ones(objective.n_problems, dtype=bool)
-    for steps in range(STEPS):
+    limit = min(STEPS, max_iter)
+    for steps in range(limit):
         support, slope = _support_and_slope(objective, point, gradient)
         step = _newton_step(objective, point, support, slope)
         step = np.where(objective.per_output(live), step, 0.0)
@@ -46,7 +49,7 @@ def newton_on_support(objective: Objective, point: Array) -> tuple[int, Array]:
         )
         if not live.any():
             return steps, point
-    return STEPS, point
+    return limit, point
 
 
 def _support_and_slope(objective: Objective, point: Array, gradient: Array) -> tuple[Array, Array]:

@@ -9,6 +9,8 @@ from .._objective import Objective
 from .._preconditioner import in_row_space, wide
 from .._typing import Array
 from .bounded import bounded
+from .certificate import optimality
+from .gauge import least_norm
 from .lbfgs import lbfgs
 from .newton import newton
 from .solution import Control, Solution, Status
@@ -97,10 +99,11 @@ def solve(
     control = Control(tol, goal, max_iter, verbose)
     point = objective.null_point() if start is None else start
     if entry.smooth and start is None and wide(objective):
-        return _solve_wide(entry, objective, control)
-    solution = entry.minimise(objective, control, point)
+        solution = _solve_wide(entry, objective, control)
+    else:
+        solution = entry.minimise(objective, control, point)
     if not (objective.lambda1.any() or objective.lambda2.any()):
-        solution = _look_for_separation(objective, solution)
+        solution = _without_penalty(objective, solution)
     return solution
 
 
@@ -116,12 +119,21 @@ def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solutio
     return replace(solution, n_iter=solution.n_iter + rough.n_iter)
 
 
-def _look_for_separation(objective: Objective, solution: Solution) -> Solution:
-    """Without a penalty, classes that are told apart without error have no finite optimum."""
+def _without_penalty(objective: Objective, solution: Solution) -> Solution:
+    """The equal solution of least norm; SEPARABLE where classes are told apart without error."""
     point = np.column_stack([solution.coef, solution.intercept])[:, : objective.q]
-    separated = objective.separates(point)
+    point = least_norm(objective, point)
+    coef, intercept = objective.split(point)
+    loss, gradient = objective.loss_gradient(point)
     status = [
         Status.SEPARABLE if apart else status
-        for apart, status in zip(separated, solution.status, strict=True)
+        for apart, status in zip(objective.separates(point), solution.status, strict=True)
     ]
-    return replace(solution, status=status)
+    return replace(
+        solution,
+        coef=coef,
+        intercept=intercept - intercept.mean() if objective.coupled else intercept,
+        objective=loss,
+        optimality=optimality(objective, point, gradient),
+        status=status,
+    )
