@@ -27,6 +27,7 @@ from ._threads import Workers
 from ._typing import Array
 
 KHATRI_RAO_FEATURES = 128  # up to here products of features are packed into one matrix product
+MOSTLY = 0.4  # of the coordinates, from which their Hessian is cut out of the whole one
 DIRECT = 2e6  # n (K q)^2 up to which calls cost more than operations
 BLOCK_ENTRIES = 2**19  # of the packed products made at a time
 
@@ -300,6 +301,10 @@ class Objective:
         H : list of ndarray of shape (a, a), one a problem
             Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
         """
+        if support.mean() > MOSTLY and self.q <= KHATRI_RAO_FEATURES:
+            masks = support.reshape(self.n_problems, -1)
+            whole = self.hessian(point)
+            return [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
         features = [np.flatnonzero(row) for row in support]
         groups = [range(self.K)] if self.coupled else [(k,) for k in range(self.K)]
         ends = [np.cumsum([0, *(features[k].size for k in group)]) for group in groups]

@@ -59,17 +59,24 @@ def dual_gap(objective: Objective, point: Array, loss: Array, gradient: Array) -
     entropy = loss - objective.by_problem(gradient * point)
     G, eps, mixed_in = _with_class_totals(objective, -gradient)
     entropy = (1 - eps) * entropy + eps * mixed_in
-    largest = objective.largest_by_problem(np.abs(G))
+    gap = loss + objective.penalty(point) - _dual_value(objective, G, entropy)
+    return np.where((lambda1 > 0) | (lambda2 > 0), np.maximum(gap, 0.0), np.nan)
+
+
+def _dual_value(objective: Objective, G: Array, entropy: Array) -> Array:
+    """Dual objective at Q, or at Q drawn towards Y where that is better, (m,)."""
+    lambda1, lambda2 = objective.lambda1, objective.lambda2
     with np.errstate(divide="ignore", invalid="ignore"):
+        if not lambda1.any():
+            return entropy - objective.by_problem(G**2) / (2 * lambda2)
+        largest = objective.largest_by_problem(np.abs(G))
         tau = np.where(largest > lambda1, lambda1 / largest, 1.0)
         dual = tau * entropy  # feasible for lambda2 = 0, and better for small lambda2
         for scale in (np.ones_like(tau), tau):
-            G_scaled = np.abs(G) * scale.reshape(-1, 1)
-            excess = np.maximum(G_scaled - lambda1.reshape(-1, 1), 0.0)
-            conjugate = objective.by_problem(excess**2) / (2 * lambda2)
+            excess = np.abs(G) * scale.reshape(-1, 1) - lambda1.reshape(-1, 1)
+            conjugate = objective.by_problem(np.maximum(excess, 0.0) ** 2) / (2 * lambda2)
             dual = np.where(lambda2 > 0, np.fmax(dual, scale * entropy - conjugate), dual)
-    gap = loss + objective.penalty(point) - dual
-    return np.where((lambda1 > 0) | (lambda2 > 0), np.maximum(gap, 0.0), np.nan)
+    return dual
 
 
 def _with_class_totals(objective: Objective, G: Array) -> tuple[Array, Array, Array]:

@@ -103,17 +103,14 @@ class Run:
         self.gradient = np.empty_like(self.point)
         self.loss = np.full(m, np.nan)
         self.optimality = np.full(m, np.inf)
+        self.gap = np.full(m, np.nan)  # nan where it was not needed yet
         self.status: list[Status | None] = [None] * m
+        self.open = np.arange(m)  # problems that are not done
         self.n_iter = np.zeros(m, dtype=np.int64)
         self.iterations = 0
         self.trace: list[dict[str, Any]] = []
         loss, gradient = objective.loss_gradient(start)
         self.accept(self.open, start, loss, gradient)
-
-    @property
-    def open(self) -> Array:
-        """Problems that are not done."""
-        return np.array([i for i, status in enumerate(self.status) if status is None], dtype=int)
 
     @property
     def goes_on(self) -> bool:
@@ -151,6 +148,7 @@ class Run:
         self.gradient[rows] = gradient
         self.loss[problems] = loss
         self.optimality[problems] = certificate.optimality(part, point, gradient)
+        self.gap[problems] = np.nan
         return self.certify(problems)
 
     def certify(self, problems: Array) -> Array:
@@ -169,20 +167,25 @@ class Run:
         if not small.any():
             return small
         goal = self.control.goal[problems]
-        near = self._gaps(problems) <= goal
+        near = self.gaps(problems) <= goal
         if decrement is not None:
             near |= decrement <= goal
         return small & near
 
-    def _gaps(self, problems: Array) -> Array:
-        rows = self.rows(problems)
-        return certificate.dual_gap(
-            self.part(problems), self.point[rows], self.loss[problems], self.gradient[rows]
-        )
+    def gaps(self, problems: Array) -> Array:
+        """Duality gaps where ``problems`` are, (c,)."""
+        if np.isnan(self.gap[problems]).any():
+            rows = self.rows(problems)
+            self.gap[problems] = certificate.dual_gap(
+                self.part(problems), self.point[rows], self.loss[problems], self.gradient[rows]
+            )
+        return self.gap[problems]
 
     def finish(self, problems: Array, status: Status) -> None:
-        for problem in problems:
-            self.status[problem] = status
+        if problems.size:
+            for problem in problems:
+                self.status[problem] = status
+            self.open = np.array([i for i, s in enumerate(self.status) if s is None], dtype=int)
 
     def count(self, problems: Array, iterations: int = 1) -> None:
         """Count iterations in which ``problems`` took part."""
@@ -202,12 +205,8 @@ class Run:
 
     def note_state(self, stage: str, **facts: Any) -> None:
         """`note` with the state of the worst problem."""
-        self.note(
-            stage=stage,
-            optimality=float(self.optimality.max()),
-            open=int(self.open.size),
-            **facts,
-        )
+        worst = float(self.optimality.max())
+        self.note(stage=stage, optimality=worst, open=self.open.size, **facts)
 
     def solution(self, solver: str) -> Solution:
         """The answer; problems still open ran out of iterations."""
@@ -223,7 +222,7 @@ class Run:
             n_iter=self.n_iter,
             objective=self.loss + self.objective.penalty(self.point),
             optimality=self.optimality,
-            dual_gap=self._gaps(everything),
+            dual_gap=self.gaps(everything),
             solver=solver,
             evaluations=self.objective.counts["rows"] / max(1, self.objective.design.n),
             trace=self.trace,
