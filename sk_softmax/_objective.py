@@ -88,13 +88,15 @@ class Objective:
 
     def by_problem(self, values: Array) -> Array:
         """Sum (K, ...) over all but the first axis, and over outputs where they are coupled."""
-        sums = values.reshape(values.shape[0], -1).sum(axis=1)
-        return sums.sum(keepdims=True) if self.coupled else sums
+        if self.coupled:
+            return np.array([values.sum()])
+        return values.reshape(values.shape[0], -1).sum(axis=1)
 
     def largest_by_problem(self, values: Array) -> Array:
         """Largest entry of (K, ...) per problem; 0 where there is none."""
-        largest = values.reshape(values.shape[0], -1).max(axis=1, initial=0.0)
-        return largest.max(keepdims=True) if self.coupled else largest
+        if self.coupled:
+            return np.array([values.max(initial=0.0)])
+        return values.reshape(values.shape[0], -1).max(axis=1, initial=0.0)
 
     def per_output(self, values: Array) -> Array:
         """One value a problem, (m,), as a column over the outputs, (K, 1)."""
@@ -273,25 +275,25 @@ class Objective:
 
     def _hessian_directly(self, point: Array, rows: Array | None, scale: Array | None) -> Array:
         """The same in fewer calls and more operations, for small problems."""
+        K, q = self.K, self.q
         if rows is None:
             A, weight = self._whole
             coef, intercept = self.split(point)
             P = self._probability(A[:, : self.p] @ coef.T + (intercept + coef @ self.center))
         else:
             ((A, P, weight),) = self.curvature_blocks(point, rows, scale, self.design.n)
-        weighted = weight * P
         if not self.coupled:
-            weighted *= 1 - P
-        blocks = np.matmul(A.T * weighted.T[:, None, :], A)
-        if not self.coupled:
-            return blocks
-        K, q = self.K, self.q
-        B = (P[:, :, None] * A[:, None, :]).reshape(-1, K * q)
-        H = -(B * weight).T @ B
-        view = H.reshape(K, q, K, q)
+            return np.matmul(A.T * (weight * P * (1 - P)).T[:, None, :], A)
+        products = np.empty((A.shape[0], K + 1, q))  # p_ik x_i for all k, then x_i
+        np.multiply(P[:, :, None], A[:, None, :], out=products[:, :K])
+        products[:, K] = A
+        flat = products.reshape(-1, (K + 1) * q)
+        left = flat[:, : K * q]
+        H = (left * -weight).T @ flat
+        view = H.reshape(K, q, K + 1, q)
         for k in range(K):
-            view[k, :, k] += blocks[k]
-        return H[None]
+            view[k, :, k] -= view[k, :, K]
+        return H[None, :, : K * q]
 
     def hessian_on(self, point: Array, support: Array) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).

@@ -59,9 +59,11 @@ def check_training_data(
     check_classification_targets(y)
     if sparse.issparse(X):
         X = checked_csr(X)
-    s = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    if (s < 0).any():
-        raise ValueError("Negative values in data passed to `sample_weight`")
+    s = np.ones(X.shape[0])
+    if sample_weight is not None:
+        s = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if (s < 0).any():
+            raise ValueError("Negative values in data passed to `sample_weight`")
     classes, codes = np.unique(y, return_inverse=True)
     if isinstance(class_weight, dict):
         s = s * compute_class_weight(class_weight, classes=classes, y=y)[codes]

@@ -1,8 +1,8 @@
 """Newton's method with the exact Hessian: for small problems, and to finish larger ones.
 
-Steps are halved until F falls enough (Armijo).  Where the change of F is lost in rounding, a step
-must shrink the gradient instead, in the norm that the Hessian gives; where it does not, no
-representable progress is left.
+Steps are halved until F falls enough (Armijo), or doubled where F still falls at their end.  Where
+the change of F is lost in rounding, a step must shrink the gradient instead, in the norm that the
+Hessian gives; where it does not, no representable progress is left.
 
 References
 ----------
@@ -23,6 +23,7 @@ ARMIJO = 1e-4
 HALVINGS = 40
 ROUNDING = 64 * np.finfo(float).eps
 SHRINK = 0.9
+LONG = 0.25  # of the slope at the start, left at the end of a step that is then doubled
 
 
 def newton(objective: Objective, control: Control, start: Array) -> Solution:
@@ -47,58 +48,80 @@ def newton_step(run: Run, system: "Factored | Iterative") -> None:
     """
     active = run.open
     part, rows = run.part(active), run.rows(active)
-    point = run.point[rows]
-    step, decrement = system.solve(run.gradient[rows] + part.ridge(point))
+    here = _Trial.at(part, run.point[rows], run.loss[active], run.gradient[rows])
+    step, decrement = system.solve(here.slope)
     certified = run.certified(active, decrement)
     run.count(active)
-    stuck = _line_search(run, part, active, system, step, decrement, certified)
+    there, accepted = _line_search(part, here, step, decrement, system, certified, run.control.tol)
+    if accepted.any():
+        take = part.per_output(accepted)[:, 0]
+        run.accept(active[accepted], there.point[take], there.loss[accepted], there.gradient[take])
     run.finish(active[certified], Status.CONVERGED)
-    lost = stuck & ~certified
+    stuck = ~accepted & ~certified
     near = decrement <= run.control.goal[active]
-    run.finish(active[lost & near], Status.PRECISION)
-    run.finish(active[lost & ~near], Status.STALLED)
+    run.finish(active[stuck & near], Status.PRECISION)
+    run.finish(active[stuck & ~near], Status.STALLED)
     run.note_state("newton", decrement=float(decrement.max()))
 
 
+@dataclass
+class _Trial:
+    """A point (K, q), and the smooth part of F there."""
+
+    point: Array
+    loss: Array  # (m,)
+    gradient: Array  # (K, q), of the mean loss
+    slope: Array  # (K, q), of the smooth part of F
+    value: Array  # (m,)
+
+    @classmethod
+    def at(cls, part: Objective, point: Array, loss: Array, gradient: Array) -> "_Trial":
+        ridge = part.ridge(point)
+        value = loss + part.by_problem(point * ridge) / 2
+        return cls(point, loss, gradient, gradient + ridge, value)
+
+
 def _line_search(
-    run: Run,
     part: Objective,
-    active: Array,
-    system: "Factored | Iterative",
+    here: _Trial,
     step: Array,
     decrement: Array,
+    system: "Factored | Iterative",
     certified: Array,
-) -> Array:
-    """Accept the longest step of each problem that makes progress; a mask of those without.
+    tol: float,
+) -> tuple[_Trial, Array]:
+    """Where the steps lead, and which problems make progress there, a mask (m,).
 
     A problem that is ``certified`` already moves only where it stays so.
     """
-    rows = run.rows(active)
-    point = run.point[rows]
-    ridge = part.ridge(point)
-    value = run.loss[active] + part.by_problem(point * ridge) / 2
-    size = np.sqrt(2 * decrement)
-    length = np.ones(active.size)
+    length = np.ones_like(decrement)
+
+    def evaluate() -> _Trial:
+        point = here.point + part.per_output(length) * step
+        return _Trial.at(part, point, *part.loss_gradient(point))
+
+    there = evaluate()
     for _ in range(HALVINGS):
-        trial = point + part.per_output(length) * step
-        loss, gradient = part.loss_gradient(trial)
-        trial_ridge = part.ridge(trial)
-        trial_value = loss + part.by_problem(trial * trial_ridge) / 2
-        falls = trial_value <= value - 2 * ARMIJO * length * decrement
-        lost = np.abs(trial_value - value) <= ROUNDING * np.abs(value)
+        falls = there.value <= here.value - 2 * ARMIJO * length * decrement
+        lost = np.abs(there.value - here.value) <= ROUNDING * np.abs(here.value)
         if lost.any():
-            falls = np.where(lost, system.norm(gradient + trial_ridge) <= SHRINK * size, falls)
-        accepted = falls
+            shrinks = system.norm(there.slope) <= SHRINK * np.sqrt(2 * decrement)
+            falls = np.where(lost, shrinks, falls)
         if certified.any():
-            accepted &= ~certified | (optimality(part, trial, gradient) <= run.control.tol)
-        hopeless = ~accepted & (lost | certified)
-        if (accepted | hopeless).all():
+            falls &= ~certified | (optimality(part, there.point, there.gradient) <= tol)
+        hopeless = ~falls & (lost | certified)
+        if (falls | hopeless).all():
             break
-        length[~accepted & ~hopeless] *= 0.5
-    if accepted.any():
-        take = part.per_output(accepted)[:, 0]
-        run.accept(active[accepted], trial[take], loss[accepted], gradient[take])
-    return ~accepted
+        length[~falls & ~hopeless] *= 0.5
+        there = evaluate()
+    whole = falls & ~certified & (length == 1.0)
+    still_falls = part.by_problem(step * there.slope) < -2 * LONG * decrement
+    if (whole & still_falls).any():
+        length[whole & still_falls] = 2.0
+        further = evaluate()
+        if (further.value <= there.value).all():
+            return further, falls
+    return there, falls
 
 
 @dataclass
