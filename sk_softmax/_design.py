@@ -142,7 +142,7 @@ class DenseDesign:
         for block in _row_blocks(self.n, rows, size):
             yield block, np.asarray(self.X[block], dtype=np.float64)
 
-    def native_blocks(self) -> Iterator[tuple[slice, Array]]:
+    def native_blocks(self) -> Iterator[tuple[slice, Any]]:
         """Blocks of rows fit for ``X @ B`` and ``X.T @ C``."""
         for start in range(0, self.n, self._step):
             rows = slice(start, min(start + self._step, self.n))

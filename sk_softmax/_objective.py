@@ -322,6 +322,23 @@ class Objective:
                         H[end[a] : end[a + 1], end[b] : end[b + 1]] += block
         return [np.triu(H) + np.triu(H, 1).T for H in matrices]
 
+    def curvature(self, point: Array) -> Array:
+        """Diagonal of the Hessian of the mean loss, centred as in `hessian`, (K, q)."""
+        coef, intercept = self.split(point)
+        result = np.zeros_like(point)
+        c = self.center
+        for rows, X in self.design.native_blocks():
+            P = self._probability(X @ coef.T + intercept)
+            D = self._row_weights(rows) * P * (1 - P)
+            total = D.sum(axis=0)[:, None]
+            if isinstance(self.design, CSRDesign):
+                squares = (X.multiply(X).T @ D).T - 2 * c * (X.T @ D).T + c * c * total
+                result[:, : self.p] += np.maximum(squares, 0.0)
+            else:
+                result[:, : self.p] += D.T @ (X - c) ** 2
+            result[:, self.p :] += total
+        return result
+
     def hessian_product(self, point: Array) -> Callable[[Array], Array]:
         """The map V (K, q) -> H V, H the Hessian of the mean loss in (coef, intercept)."""
         coef, intercept = self.split(point)

@@ -46,7 +46,8 @@ class Centring:
         """T' gradient, as a new array (K, q)."""
         p = self.center.size
         pulled = gradient.copy()
-        pulled[:, :p] -= gradient[:, p:] * self.center
+        if gradient.shape[1] > p:
+            pulled[:, :p] -= gradient[:, p:] * self.center
         return pulled
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
+from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -24,20 +25,24 @@ def thread_count(n_jobs: int | None) -> int:
     ----------
     n_jobs : int or None
         ``None``: what ``numba.get_num_threads()`` allows (joblib's workers and the environment
-        variable ``NUMBA_NUM_THREADS`` limit it).  -1: all processors; -2: all but one; and so on.
+        variable ``NUMBA_NUM_THREADS`` limit it).  Otherwise as joblib understands it: -1 is all
+        processors, -2 all but one.
 
     Returns
     -------
     n_threads : int
         At least 1.
+
+    Raises
+    ------
+    ValueError
+        If ``n_jobs`` is 0.
     """
     if n_jobs is None:
         from numba import get_num_threads
 
         return int(get_num_threads())
-    if n_jobs < 0:
-        return max(1, (os.cpu_count() or 1) + 1 + n_jobs)
-    return max(1, n_jobs)
+    return int(effective_n_jobs(n_jobs))
 
 
 class Workers:

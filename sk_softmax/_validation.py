@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from ._typing import Array
 
 DTYPES = (np.float64, np.float32)
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ def check_training_data(
         estimator, X, y, accept_sparse="csr", dtype=DTYPES, order=None, accept_large_sparse=True
     )
     check_classification_targets(y)
-    if sparse.issparse(X):
-        X = checked_csr(X)
+    X = checked_indices(X)
+    values = X.data if sparse.issparse(X) else X
+    if values.size and max(values.max(), -values.min()) > LARGEST:
+        raise ValueError(
+            f"X contains values beyond {LARGEST:.0e}, whose squares overflow. "
+            "Scale its columns, for example with StandardScaler."
+        )
     s = np.ones(X.shape[0])
     if sample_weight is not None:
         s = _check_sample_weight(sample_weight, X, dtype=np.float64)
@@ -87,19 +93,22 @@ def check_training_data(
 
 def check_prediction_data(estimator: Any, X: Any) -> Any:
     """X as `predict` and the like take it: float64 or float32, dense or CSR."""
-    return validate_data(
+    X = validate_data(
         estimator, X, accept_sparse="csr", dtype=DTYPES, accept_large_sparse=True, reset=False
     )
+    return checked_indices(X)
 
 
-def checked_csr(X: Any) -> Any:
-    """The matrix again, once its index arrays are known to point inside it.
+def checked_indices(X: Any) -> Any:
+    """X, once the index arrays of a sparse one are known to point inside it.
 
     Raises
     ------
     ValueError
         If an index is out of range or the row pointers do not ascend.
     """
+    if not sparse.issparse(X):
+        return X
     same = sparse.csr_matrix((X.data, X.indices, X.indptr), shape=X.shape, copy=False)
     same.check_format(full_check=True)
     return same

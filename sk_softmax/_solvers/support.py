@@ -9,7 +9,7 @@ import numpy as np
 from .._objective import Objective
 from .._preconditioner import Centring, inverse_factor
 from .._typing import Array
-from .certificate import conjugate_gradient
+from .certificate import conjugate_gradient, kkt_violation
 from .gauge import best_shift
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
@@ -50,6 +50,22 @@ def newton_on_support(objective: Objective, point: Array, max_iter: int) -> tupl
         if not live.any():
             return steps, point
     return limit, point
+
+
+def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
+    """How far F could still fall by its quadratic model at ``point``, (m,).
+
+    Newton's decrement on the support, and what each violator at 0 could gain by itself.
+    """
+    support, slope = _support_and_slope(objective, point, gradient)
+    step = _newton_step(objective, point, support, slope)
+    on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
+    violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))
+    curvature = objective.curvature(point)
+    curvature[:, : objective.p] += objective.lambda2.reshape(-1, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = np.where(violation > 0, violation**2 / (2 * curvature), 0.0)
+    return np.abs(on_support) + objective.by_problem(gain)
 
 
 def _support_and_slope(objective: Objective, point: Array, gradient: Array) -> tuple[Array, Array]:
