@@ -168,7 +168,7 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
             worst = max(solution.optimality[problem] for problem in problems)
             which = ""
             if len(solution.status) > 1:
-                names = [data.classes[problem].item() for problem in problems[:10]]
+                names = data.classes[problems[:10]].tolist()
                 more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
                 which = f" for {len(problems)} of {data.classes.size} classes ({names}{more})"
             warnings.warn(
@@ -281,11 +281,18 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
         """
         raw, dtype = self._raw(X)
         log_probability = self._log_probability(raw)
-        return np.maximum(log_probability, np.finfo(dtype).min).astype(dtype, copy=False)
+        return in_dtype(log_probability, dtype)
 
     @abstractmethod
     def _log_probability(self, raw: Array) -> Array:
         """Log-probabilities (n, n_classes) that sum to 1, from logits (n, K)."""
+
+
+def in_dtype(log_probability: Array, dtype: Any) -> Array:
+    """Log-probabilities in X's dtype: finite, and 0 where the probability rounds to 1 in it."""
+    limits = np.finfo(dtype)
+    rounded = np.where(log_probability > -limits.epsneg / 2, 0.0, log_probability)
+    return np.maximum(rounded, limits.min).astype(dtype, copy=False)
 
 
 def log_sigmoid(z: Array) -> Array:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ._base import LinearClassifier, log_sigmoid, log_softmax, two_columns
+from ._base import LinearClassifier, in_dtype, log_sigmoid, log_softmax, two_columns
 from ._typing import Array
 
 
@@ -212,4 +212,4 @@ class OvAClassifier(LinearClassifier):
         """
         raw, dtype = self._raw(X)
         log_probability = two_columns(raw) if raw.shape[1] == 1 else log_sigmoid(raw)
-        return np.maximum(log_probability, np.finfo(dtype).min).astype(dtype, copy=False)
+        return in_dtype(log_probability, dtype)

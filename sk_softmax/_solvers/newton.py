@@ -56,7 +56,8 @@ def newton_step(run: Run, system: "Factored | Iterative") -> None:
     if accepted.any():
         take = part.per_output(accepted)[:, 0]
         run.accept(active[accepted], there.point[take], there.loss[accepted], there.gradient[take])
-    run.finish(active[certified], Status.CONVERGED)
+    if certified.any():
+        run.finish(np.intersect1d(active[certified], run.open), Status.CONVERGED)
     stuck = ~accepted & ~certified
     near = decrement <= run.control.goal[active]
     run.finish(active[stuck & near], Status.PRECISION)

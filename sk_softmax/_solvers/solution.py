@@ -10,6 +10,8 @@ from .._objective import Objective
 from .._typing import Array
 from . import certificate
 
+SEPARATED = 1e-3  # KKT violation from which unpenalised classes are looked at for separation
+
 
 class Status(enum.Enum):
     """Why a problem's solution ends where it does; the value names cause and remedy."""
@@ -108,6 +110,7 @@ class Run:
         self.open = np.arange(m)  # problems that are not done
         self.n_iter = np.zeros(m, dtype=np.int64)
         self.iterations = 0
+        self.unpenalised = not (objective.lambda1.any() or objective.lambda2.any())
         self.trace: list[dict[str, Any]] = []
         loss, gradient = objective.loss_gradient(start)
         self.accept(self.open, start, loss, gradient)
@@ -152,9 +155,19 @@ class Run:
         return self.certify(problems)
 
     def certify(self, problems: Array) -> Array:
-        """Finish those of ``problems`` whose duality gap is small enough; a mask of them."""
+        """Finish those of ``problems`` whose duality gap is small enough; a mask of them.
+
+        Without a penalty, those whose classes are told apart without error are finished too:
+        their coefficients would grow for ever.
+        """
         done = self.certified(problems)
         self.finish(problems[done], Status.CONVERGED)
+        if self.unpenalised:
+            apart = self.optimality[problems] <= SEPARATED
+            if apart.any():
+                apart &= self.part(problems).separates(self.point[self.rows(problems)])
+            self.finish(problems[apart], Status.SEPARABLE)
+            done |= apart
         return done
 
     def certified(self, problems: Array, decrement: Array | None = None) -> Array:

@@ -13,7 +13,7 @@ from .certificate import optimality
 from .gauge import least_norm
 from .lbfgs import lbfgs
 from .newton import newton
-from .solution import Control, Solution, Status
+from .solution import Control, Solution
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
 FINER = 1e-2  # tol in the row space, so that the gap closes with X itself
@@ -103,7 +103,7 @@ def solve(
     else:
         solution = entry.minimise(objective, control, point)
     if not (objective.lambda1.any() or objective.lambda2.any()):
-        solution = _without_penalty(objective, solution)
+        solution = _of_least_norm(objective, solution)
     return solution
 
 
@@ -119,21 +119,16 @@ def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solutio
     return replace(solution, n_iter=solution.n_iter + rough.n_iter)
 
 
-def _without_penalty(objective: Objective, solution: Solution) -> Solution:
-    """The equal solution of least norm; SEPARABLE where classes are told apart without error."""
+def _of_least_norm(objective: Objective, solution: Solution) -> Solution:
+    """Of the solutions that no penalty tells apart, the one of least norm."""
     point = np.column_stack([solution.coef, solution.intercept])[:, : objective.q]
     point = least_norm(objective, point)
     coef, intercept = objective.split(point)
     loss, gradient = objective.loss_gradient(point)
-    status = [
-        Status.SEPARABLE if apart else status
-        for apart, status in zip(objective.separates(point), solution.status, strict=True)
-    ]
     return replace(
         solution,
         coef=coef,
         intercept=intercept - intercept.mean() if objective.coupled else intercept,
         objective=loss,
         optimality=optimality(objective, point, gradient),
-        status=status,
     )
