@@ -218,7 +218,8 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
 
     def _product(self, X: Any, scale: float) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
-            product = safe_sparse_dot(X * scale if scale != 1 else X, self.coef_.T)
+            X = X * scale if scale != 1 else X
+            product = safe_sparse_dot(X, self.coef_.T, dense_output=True)
             return np.asarray(product, dtype=np.float64) + self.intercept_ * scale
 
     def decision_function(self, X: Any) -> Array:

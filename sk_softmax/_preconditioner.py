@@ -18,6 +18,7 @@ from ._typing import Array
 LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
 LARGEST_BASIS = 10_000_000  # entries of a dense basis of the row space
 JITTER = 1e-14  # of the unit diagonal, to begin with
+CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
 SINGULAR = 16  # times size times machine epsilon: eigenvalues of the scaled matrix that are 0
 SWEEPS_A_HESSIAN = 6  # what a sampled Hessian may cost, in sweeps over X
 SEED = 0
@@ -290,7 +291,7 @@ def _noise(objective: Objective, H: Array) -> Array:
     """What rounding of a feature's mean leaves on the diagonal of H, (d,): a constant feature."""
     by_output = H.diagonal().reshape(-1, objective.q)
     noise = np.zeros_like(by_output)
-    rounding = (8 * np.finfo(float).eps * objective.center) ** 2
+    rounding = (CONSTANT * objective.center) ** 2
     noise[:, : objective.p] = rounding * by_output[:, objective.p :].sum(axis=1, keepdims=True)
     return noise.ravel()
 

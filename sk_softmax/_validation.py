@@ -60,7 +60,7 @@ def check_training_data(
     check_classification_targets(y)
     X = checked_indices(X)
     values = X.data if sparse.issparse(X) else X
-    if values.size and max(values.max(), -values.min()) > LARGEST:
+    if values.size and max(float(values.max()), -float(values.min())) > LARGEST:
         raise ValueError(
             f"X contains values beyond {LARGEST:.0e}, whose squares overflow. "
             "Scale its columns, for example with StandardScaler."
@@ -72,7 +72,12 @@ def check_training_data(
             raise ValueError("Negative values in data passed to `sample_weight`")
     classes, codes = np.unique(y, return_inverse=True)
     if isinstance(class_weight, dict):
-        s = s * compute_class_weight(class_weight, classes=classes, y=y)[codes]
+        by_class = compute_class_weight(class_weight, classes=classes, y=y)
+        if not (by_class >= 0).all():
+            raise ValueError(f"The class_weight of a class is negative or nan: {class_weight}")
+        s = s * by_class[codes]
+    if not np.isfinite(s.sum()):
+        raise ValueError("Weights (sample_weight times class_weight) are too large to be added.")
     kept = s > 0
     if not kept.any():
         raise ValueError("All weights are zero: at least one row of each class needs a weight.")

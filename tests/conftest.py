@@ -12,7 +12,7 @@ from sklearn.utils.fixes import parse_version
 from sk_softmax import OvAClassifier, SoftmaxClassifier
 
 # The same examples in every run; ``--hypothesis-profile=explore`` looks for new ones.
-settings.register_profile("steady", deadline=None, derandomize=True, max_examples=15)
+settings.register_profile("steady", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("explore", deadline=None, max_examples=200)
 settings.load_profile("steady")
 

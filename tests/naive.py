@@ -93,8 +93,22 @@ def csr_product(data, indices, indptr, B):
     return product
 
 
+def problem(X, y, coef, intercept, s, coupled):
+    """Mean losses (m,) and their gradients (K, p) and (K,), m = 1 or K; and S."""
+    X = X.toarray() if hasattr(X, "toarray") else X
+    s = np.ones(len(y), dtype=WIDE) if s is None else wide(s)
+    S = s.sum()
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) > 2 and coupled:
+        loss, G, g = dense_softmax(X, codes, s / S, coef, intercept)
+        return np.array([loss]), G, g, S
+    columns = [1] if len(classes) == 2 else range(len(classes))
+    ones = np.ones(len(columns))
+    return *dense_sigmoid(X, codes, s / S, columns, ones, ones, coef, intercept), S
+
+
 def objective(X, y, coef, intercept, *, s=None, C=1.0, l1_ratio=0.0, coupled=True):
-    """F as the user guide defines it: a float for softmax or K = 2, else one a class.
+    """F of each problem: (1,) for softmax and for two classes, else (K,).
 
     Parameters
     ----------
@@ -105,17 +119,27 @@ def objective(X, y, coef, intercept, *, s=None, C=1.0, l1_ratio=0.0, coupled=Tru
     s : array-like of shape (n,)
         Weights; default 1.
     """
-    X = wide(X.toarray() if hasattr(X, "toarray") else X)
-    s = np.ones(len(X), dtype=WIDE) if s is None else wide(s)
+    losses, _, _, S = problem(X, y, coef, intercept, s, coupled)
     coef = wide(coef)
-    S = s.sum()
-    classes, codes = np.unique(y, return_inverse=True)
-    Z = logits(X, coef, intercept)
-    by_class = (1 - l1_ratio) / 2 * (coef**2).sum(axis=1) + l1_ratio * np.abs(coef).sum(axis=1)
-    penalty = by_class / (C * S)
-    if len(classes) > 2 and coupled:
-        return float(softmax_residual(Z, codes, s)[0] / S + penalty.sum())
-    columns = [1] if len(classes) == 2 else range(len(classes))
-    ones = np.ones(len(columns))
-    losses = sigmoid_residual(Z, codes, s, columns, ones, ones)[0] / S + penalty
-    return float(losses[0]) if len(classes) == 2 else losses.astype(np.float64)
+    penalty = (1 - l1_ratio) / 2 * (coef**2).sum(axis=1) + l1_ratio * np.abs(coef).sum(axis=1)
+    if len(losses) < len(coef):
+        penalty = penalty.sum(keepdims=True)
+    return (losses + penalty / (C * S)).astype(np.float64)
+
+
+def kkt_violation(
+    X, y, coef, intercept, *, s=None, C=1.0, l1_ratio=0.0, coupled=True, fit_intercept=True
+):
+    """Largest distance from 0 to F's subdifferential in each problem; parameters as above."""
+    losses, G, g, S = problem(X, y, coef, intercept, s, coupled)
+    coef = wide(coef)
+    lambda1, lambda2 = l1_ratio / (C * S), (1 - l1_ratio) / (C * S)
+    slope = G + lambda2 * coef
+    at_zero = np.maximum(np.abs(slope) - lambda1, 0)
+    violation = np.where(coef == 0, at_zero, np.abs(slope + lambda1 * np.sign(coef)))
+    largest = violation.max(axis=1)
+    if fit_intercept:
+        largest = np.maximum(largest, np.abs(g))
+    if len(losses) < len(coef):
+        largest = largest.max(keepdims=True)
+    return largest.astype(np.float64)

@@ -39,16 +39,17 @@ def exp_nonpositive(x):
 
 @jit(in_order=True)
 def log1p_unit(t):
-    """log(1 + t) for ``0 <= t <= 1``, without branches: 2 atanh(t / (2 + t)) by its series.
+    """log(1 + t) for ``0 <= t <= 1``, without branches: 2 atanh(u), u = t / (2 + t) <= 1/3.
 
-    The argument of atanh is at most 1/3; the first term left out is below 2e-18 of the sum.
+    With atanh(u) = u + u tail(u) and 2 u = t - t u, the leading term is t itself, which is exact.
+    The first term that the series leaves out is below 2e-18 of the sum.
     """
     u = t / (2.0 + t)
     square = u * u
-    series = ATANH[16]
-    for degree in range(15, -1, -1):
-        series = series * square + ATANH[degree]
-    return 2.0 * u * series
+    tail = ATANH[16]
+    for degree in range(15, 0, -1):
+        tail = tail * square + ATANH[degree]
+    return t - u * (t - 2.0 * square * tail)
 
 
 @jit(in_order=True)

@@ -93,7 +93,8 @@ def _with_class_totals(objective: Objective, G: Array) -> tuple[Array, Array, Ar
     if objective.coupled:
         eps = max(0.0, float((1 - wanted / np.maximum(total, np.finfo(float).tiny)).max()))
         eps = min(eps, 1.0)
-        T = wanted if eps == 0.0 else np.maximum(wanted - (1 - eps) * total, 0.0) / eps
+        surplus = np.maximum(wanted - (1 - eps) * total, 0.0)
+        T = surplus if surplus.any() else wanted  # eps is rounding, or 0
         T = T / T.sum()
         entropy = -(T * np.log(np.where(T > 0, T, 1.0))).sum(keepdims=True)
         epsilon = np.array([eps])

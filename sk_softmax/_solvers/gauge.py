@@ -10,7 +10,7 @@ the coefficients of least L2 norm are returned.
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import LARGEST_HESSIAN, SINGULAR
+from .._preconditioner import CONSTANT, LARGEST_HESSIAN, SINGULAR
 from .._typing import Array
 
 
@@ -85,7 +85,7 @@ def _flat_directions(objective: Objective) -> Array:
         A = X - center
         gram += (A * s[rows, None]).T @ A
     variance = gram.diagonal()
-    constant = variance <= (8 * np.finfo(float).eps * center) ** 2 * s.sum()
+    constant = variance <= (CONSTANT * center) ** 2 * s.sum()
     scale = np.where(constant, 0.0, 1 / np.sqrt(np.where(constant, 1.0, variance)))
     scaled = gram * scale[:, None] * scale
     values, vectors = np.linalg.eigh(scaled)

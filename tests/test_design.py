@@ -1,0 +1,318 @@
+"""Designs: sweeps over X in any storage are the twin's, in any number of parts and threads."""
+
+import tracemalloc
+
+import naive
+import numpy as np
+import pytest
+from problems import DENSE, STORAGE, CountingWorkers, half_empty, over
+from scipy import sparse
+
+from sk_softmax import _design
+from sk_softmax._design import CSRDesign, DenseDesign, Target, make_design
+from sk_softmax._threads import Workers
+
+CLASSES = 4
+
+
+def softmax_target(y, s):
+    return Target(y, s, np.arange(CLASSES))
+
+
+def ova_target(y, s):
+    """Three of the four one-vs-all problems, not in order."""
+    columns = np.array([2, 0, 3])
+    return Target(y, s, columns, np.array([0.5, 2.0, 1.0]), np.array([1.5, 1.0, 0.25]))
+
+
+TARGETS = {"softmax": softmax_target, "one-vs-all": ova_target}
+
+
+def rows_of(n, p, seed=0):
+    """X, y, s; one row and one column of X are empty where there are several."""
+    rng = np.random.default_rng(seed)
+    X = half_empty(n, p, seed)
+    if n > 2 and p > 2:
+        X[n // 2] = 0.0
+        X[:, 1] = 0.0
+    return X, rng.integers(CLASSES, size=n), rng.uniform(0, 2, n)
+
+
+def weights_for(target, p, seed=1):
+    rng = np.random.default_rng(seed)
+    K = target.columns.size
+    return rng.normal(size=(K, p)), rng.normal(size=K)
+
+
+def twin_sweep(X, target, W, b):
+    """Loss, G and g; X a float64 array."""
+    if target.softmax:
+        loss, G, g = naive.dense_softmax(X, target.y, target.s, W, b)
+        return np.array([loss]), G, g
+    sides = target.columns, target.positive, target.negative
+    return naive.dense_sigmoid(X, target.y, target.s, *sides, W, b)
+
+
+def assert_sums(results, exact, scale):
+    """Equal up to the rounding of sums of terms that add up to about ``scale``."""
+    for result, twin in zip(results, exact, strict=True):
+        twin = twin.astype(np.float64)
+        assert result.shape == twin.shape
+        np.testing.assert_allclose(result, twin, rtol=1e-13, atol=1e-14 * scale)
+
+
+@pytest.fixture
+def many_chunks(monkeypatch):
+    """As many chunks as there may be, and threads whenever there are several."""
+    monkeypatch.setattr(_design, "CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(_design, "WORTH", 0)
+
+
+# ---- sweeps ---------------------------------------------------------------------------------
+
+
+@over("store", STORAGE)
+@over("make_target", TARGETS)
+@pytest.mark.parametrize(("n", "p"), [(1, 1), (7, 3), (70, 5)])
+def test_sweep_equals_the_twin(store, make_target, n, p):
+    X, y, s = rows_of(n, p)
+    target = make_target(y, s)
+    W, b = weights_for(target, p)
+    sweep = make_design(store(X)).sweep(target, W, b, Workers(1))
+    assert_sums(sweep, twin_sweep(X, target, W, b), scale=n)
+
+
+@over("store", STORAGE)
+@over("make_target", TARGETS)
+def test_sweep_in_many_chunks_equals_the_twin(store, make_target, many_chunks):
+    X, y, s = rows_of(70, 5)
+    target = make_target(y, s)
+    W, b = weights_for(target, 5)
+    workers = CountingWorkers()
+    sweep = make_design(store(X)).sweep(target, W, b, workers)
+    assert workers.parts[0] == _design.CHUNKS
+    assert_sums(sweep, twin_sweep(X, target, W, b), scale=70)
+
+
+@over("store", STORAGE)
+@over("make_target", TARGETS)
+def test_the_number_of_threads_changes_no_bit(store, make_target, many_chunks):
+    X, y, s = rows_of(70, 5)
+    target = make_target(y, s)
+    W, b = weights_for(target, 5)
+    design = make_design(store(X))
+    alone = design.sweep(target, W, b, Workers(1))
+    for n_threads in (2, 3):
+        with Workers(n_threads) as workers:
+            for _ in range(3):
+                together = design.sweep(target, W, b, workers)
+                for one, other in zip(alone, together, strict=True):
+                    np.testing.assert_array_equal(one, other)
+
+
+@over("store", {name: DENSE[name] for name in ("F", "strided", "float32")})
+def test_blocks_in_scratch_equal_the_twin(store, monkeypatch):
+    X, y, s = rows_of(70, 5)
+    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * 5 * 3)  # three rows
+    design = make_design(store(X))
+    blocks = [(rows, block.copy()) for rows, block in design._blocks(slice(10, 20))]
+    assert [(rows.start, rows.stop) for rows, _ in blocks] == [
+        (10, 13),
+        (13, 16),
+        (16, 19),
+        (19, 20),
+    ]
+    np.testing.assert_array_equal(np.vstack([block for _, block in blocks]), X[10:20])
+    target = softmax_target(y, s)
+    W, b = weights_for(target, 5)
+    assert_sums(design.sweep(target, W, b, Workers(1)), twin_sweep(X, target, W, b), scale=70)
+
+
+def test_chunks_are_few_where_their_gradients_are_large(monkeypatch, many_chunks):
+    X, y, s = rows_of(70, 5)
+    target = softmax_target(y, s)
+    W, b = weights_for(target, 5)
+    for buffers in (0, 1, 3):
+        monkeypatch.setattr(_design, "BUFFER_BYTES", buffers * W.nbytes)
+        workers = CountingWorkers()
+        sweep = DenseDesign(X).sweep(target, W, b, workers)
+        assert workers.parts == [max(1, buffers)]
+        assert_sums(sweep, twin_sweep(X, target, W, b), scale=70)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 100])
+@pytest.mark.parametrize("count", [0, 1, 3, 16])
+def test_chunks_cover_all_rows_once(n, count):
+    chunks = _design._chunks(n, count)
+    assert len(chunks) == max(1, min(count, n))
+    np.testing.assert_array_equal(np.concatenate([np.arange(n)[c] for c in chunks]), np.arange(n))
+    sizes = [c.stop - c.start for c in chunks]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_balanced_chunks_have_about_equal_numbers_of_entries():
+    rng = np.random.default_rng(0)
+    lengths = rng.geometric(0.05, size=400)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    chunks = _design._balanced_chunks(indptr, 8)
+    covered = np.concatenate([np.arange(400)[c] for c in chunks])
+    np.testing.assert_array_equal(covered, np.arange(400))
+    entries = [indptr[c.stop] - indptr[c.start] for c in chunks]
+    assert max(entries) <= indptr[-1] / 8 + lengths.max()
+
+
+@over("make_target", TARGETS)
+def test_a_sparse_design_without_entries(make_target, many_chunks):
+    _, y, s = rows_of(20, 5)
+    X = np.zeros((20, 5))
+    target = make_target(y, s)
+    W, b = weights_for(target, 5)
+    sweep = CSRDesign(sparse.csr_matrix(X)).sweep(target, W, b, Workers(1))
+    assert_sums(sweep, twin_sweep(X, target, W, b), scale=20)
+
+
+def test_nan_in_x_is_seen_in_the_loss():
+    X, y, s = rows_of(20, 5)
+    X[7, 3] = np.nan
+    target = softmax_target(y, s)
+    W, b = weights_for(target, 5)
+    for store in (np.ascontiguousarray, np.asfortranarray, sparse.csr_matrix):
+        loss, G, _ = make_design(store(X)).sweep(target, W, b, Workers(1))
+        assert np.isnan(loss).all()
+        assert np.isnan(G[:, 3]).all()
+
+
+# ---- sums and blocks ------------------------------------------------------------------------
+
+
+def assert_class_sums_and_moments(store):
+    X, y, s = rows_of(70, 5)
+    design = make_design(store(X))
+    sums = [(s * (y == k)) @ X for k in range(CLASSES + 1)]  # no row of the last class
+    np.testing.assert_allclose(design.class_sums(y, s, CLASSES + 1), sums, rtol=1e-13, atol=1e-13)
+    first, second = design.moments(s)
+    np.testing.assert_allclose(first, s @ X, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(second, s @ X**2, rtol=1e-13)
+
+
+@over("store", STORAGE)
+def test_class_sums_and_moments(store):
+    assert_class_sums_and_moments(store)
+
+
+@over("store", DENSE)
+def test_class_sums_and_moments_by_blocks(store, monkeypatch):
+    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * 5 * 3)
+    design = make_design(store(half_empty(70, 5)))
+    assert len(list(design.native_blocks())) == 24
+    assert_class_sums_and_moments(store)
+
+
+@over("store", STORAGE)
+@pytest.mark.parametrize("size", [1, 32, 70, 1000])
+@pytest.mark.parametrize("chosen", [None, [], [3], [69, 0, 5, 5, 31]])
+def test_row_blocks_are_dense_float64_with_their_numbers(store, size, chosen):
+    X, _, _ = rows_of(70, 5)
+    rows = None if chosen is None else np.array(chosen, dtype=int)
+    blocks = list(make_design(store(X)).row_blocks(rows, size))
+    wanted = np.arange(70) if rows is None else rows
+    assert len(blocks) == -(-wanted.size // size)
+    numbers = np.concatenate([np.arange(70)[block] for block, _ in blocks] or [wanted])
+    np.testing.assert_array_equal(numbers, wanted)
+    for block, array in blocks:
+        assert type(array) is np.ndarray
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, X[block])
+
+
+@over("store", STORAGE)
+def test_native_blocks_multiply_as_x(store):
+    X, _, _ = rows_of(70, 5)
+    B = np.random.default_rng(0).normal(size=(5, 2))
+    blocks = list(make_design(store(X)).native_blocks())
+    assert np.concatenate([np.arange(70)[rows] for rows, _ in blocks]).tolist() == [*range(70)]
+    for rows, block in blocks:
+        assert (block @ B).dtype == np.float64
+        np.testing.assert_allclose(block @ B, X[rows] @ B, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(block.T @ X[rows], X[rows].T @ X[rows], rtol=1e-13, atol=1e-13)
+
+
+@over("store", STORAGE)
+def test_taken_rows_and_features_sweep_as_such(store):
+    X, y, s = rows_of(70, 5)
+    rows, features = np.array([3, 3, 68, 0, 41]), np.array([4, 1, 2])
+    design = make_design(store(X))
+    target = softmax_target(y, s)
+    W, b = weights_for(target, 5)
+    few = softmax_target(y[rows], s[rows])
+    assert_sums(
+        design.take_rows(rows).sweep(few, W, b, Workers(1)), twin_sweep(X[rows], few, W, b), 5
+    )
+    W = np.ascontiguousarray(W[:, features])
+    taken = design.take_features(features)
+    assert (taken.n, taken.p) == (70, 3)
+    assert_sums(taken.sweep(target, W, b, Workers(1)), twin_sweep(X[:, features], target, W, b), 70)
+
+
+# ---- memory ---------------------------------------------------------------------------------
+
+
+@over("store", {name: DENSE[name] for name in ("C", "read-only")})
+def test_dense_rows_are_read_in_place(store):
+    X = store(rows_of(70, 5)[0])
+    design = DenseDesign(X)
+    everything = slice(0, 70)
+    for blocks in (design._blocks(everything), design.row_blocks(None, 32), design.native_blocks()):
+        for rows, block in blocks:
+            assert np.shares_memory(block, X)
+            assert block.base is not None
+            np.testing.assert_array_equal(block, X[rows])
+
+
+@over("store", DENSE)
+def test_a_design_leaves_x_as_it_is(store):
+    X = store(rows_of(70, 5)[0])
+    before, writeable = X.copy(), X.flags.writeable
+    _, y, s = rows_of(70, 5)
+    target = softmax_target(y, s)
+    design = DenseDesign(X)
+    design.sweep(target, *weights_for(target, 5), Workers(1))
+    design.moments(s)
+    np.testing.assert_array_equal(X, before)
+    assert X.flags.writeable == writeable
+    assert not design.X.flags.writeable
+
+
+@over("store", {name: DENSE[name] for name in ("C", "F", "float32", "float32 F")})
+def test_memory_beside_x_is_small(store):
+    X = store(half_empty(4000, 100))
+    design = DenseDesign(X)
+    target = ova_target(*rows_of(4000, 1)[1:]).take_outputs(np.array([0]))
+    W, b = weights_for(target, 100)
+
+    def work():
+        design.sweep(target, W, b, Workers(1))
+        design.class_sums(target.y, target.s, CLASSES)
+        design.moments(target.s)
+        for _ in design.row_blocks(None, 256):
+            pass
+
+    DenseDesign(store(half_empty(8, 100))).sweep(
+        ova_target(target.y[:8], target.s[:8]).take_outputs(np.array([0])), W, b, Workers(1)
+    )  # compiles
+    tracemalloc.start()
+    try:
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4000 * 100 * 8 / 3
+
+
+def test_a_sparse_design_shares_the_arrays_of_x():
+    X = sparse.csr_matrix(half_empty(70, 5))
+    design = make_design(X)
+    for ours, theirs in zip(design._forward, (X.data, X.indices, X.indptr), strict=True):
+        assert np.shares_memory(ours, theirs)
+        assert theirs.flags.writeable
+        assert not ours.flags.writeable

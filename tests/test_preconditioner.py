@@ -1,0 +1,408 @@
+"""Changes of variables: in the new ones F is round, and what they say of F is true."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from problems import LOSSES, make_problem
+from scipy import sparse
+
+from sk_softmax import _preconditioner
+from sk_softmax._preconditioner import (
+    JITTER,
+    Centring,
+    Diagonal,
+    Factor,
+    can_factor,
+    diagonal,
+    factor,
+    hessian_sample,
+    in_row_space,
+    inverse_factor,
+    null_curvature,
+    pseudo_inverse_factor,
+    stratified_rows,
+    wide,
+)
+from sk_softmax._solvers.table import solve
+
+EPS = np.finfo(float).eps
+over_losses = pytest.mark.parametrize("loss", LOSSES)
+over_storage = pytest.mark.parametrize("storage", ["C", "CSR"])
+over_intercepts = pytest.mark.parametrize(
+    "fit_intercept", [True, False], ids=["intercept", "no intercept"]
+)
+over_units = pytest.mark.parametrize("units", [0, 8], ids=["same units", "other units"])
+SPECTRA = {
+    "round": [3.0, 2.0, 1.0, 1.0, 0.5, 0.1],
+    "oblong": [1.0, 1e-2, 1e-4, 1e-6, 1e-8, 1e-10],
+    "nearly singular": [1.0, 1.0, 1e-3, 1e-13, 1e-14, 1e-15],
+    "singular": [1.0, 1.0, 1.0, 1.0, 0.0, 0.0],
+    "of rank 1": [1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+}
+
+
+def with_spectrum(values, units, seed=0):
+    """A symmetric matrix with these eigenvalues, then in units 10^-units to 10^units."""
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.normal(size=(len(values), len(values))))[0]
+    H = (Q * values) @ Q.T * np.outer(*(10.0 ** rng.uniform(-units, units, len(values)),) * 2)
+    return (H + H.T) / 2
+
+
+def assert_equal_in_units_of(H, A, B, tolerance):
+    """A = B where each coordinate is measured in units that make H's diagonal 1."""
+    scale = np.sqrt(H.diagonal())
+    np.testing.assert_allclose(
+        A / np.outer(scale, scale), B / np.outer(scale, scale), atol=tolerance
+    )
+
+
+# ---- inverse factors ------------------------------------------------------------------------
+
+
+@over_units
+@pytest.mark.parametrize("spectrum", ["round", "oblong"])
+def test_in_its_factor_s_variables_a_hessian_is_the_identity(spectrum, units):
+    values = SPECTRA[spectrum]
+    H = with_spectrum(values, units)
+    M, jitter = inverse_factor(H)
+    assert jitter == JITTER
+    condition = max(values) / min(values)
+    np.testing.assert_allclose(M.T @ H @ M, np.eye(6), atol=100 * EPS * condition + 10 * JITTER)
+
+
+@over_units
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_a_factor_is_exact_for_the_hessian_with_its_jitter(spectrum, units):
+    """Also where H is singular: then the jitter is all that there is in some directions."""
+    H = with_spectrum(SPECTRA[spectrum], units)
+    M, jitter = inverse_factor(H)
+    assert JITTER <= jitter <= 1e-10
+    back = np.linalg.inv(M)
+    jittered = H + jitter * np.diag(H.diagonal())
+    assert_equal_in_units_of(H, back.T @ back, jittered, 1e-14)
+
+
+@over_units
+def test_an_indefinite_matrix_costs_the_jitter_that_it_needs(units):
+    H = with_spectrum([1.0, 1.0, 1.0, 1.0, 1.0, -1e-9], units)
+    M, jitter = inverse_factor(H)
+    assert 1e-10 < jitter < 1e-5
+    back = np.linalg.inv(M)
+    assert_equal_in_units_of(H, back.T @ back, H + jitter * np.diag(H.diagonal()), 1e-14)
+
+
+@pytest.mark.parametrize(
+    "inverse", [inverse_factor, lambda H: (pseudo_inverse_factor(H, np.zeros(6)), 0)]
+)
+def test_a_coordinate_without_curvature_is_left_out(inverse):
+    H = with_spectrum(SPECTRA["round"], 3)
+    H[2] = H[:, 2] = 0.0
+    M, _ = inverse(H)
+    assert not M[2].any()
+    expected = np.eye(6)
+    expected[2, 2] = 0.0
+    np.testing.assert_allclose(M.T @ H @ M, expected, atol=1e-12)
+
+
+@over_units
+@pytest.mark.parametrize("spectrum", ["round", "oblong", "singular", "of rank 1"])
+def test_a_pseudo_inverse_undoes_the_hessian_on_its_range(spectrum, units):
+    values = SPECTRA[spectrum]
+    H = with_spectrum(values, units)
+    M = pseudo_inverse_factor(H, np.zeros(6))
+    smallest = min(v for v in values if v > 0)
+    assert_equal_in_units_of(H, H @ M @ M.T @ H, H, 100 * EPS / smallest)
+    # each direction is seen as round, or not at all and never stepped along
+    seen = np.linalg.eigvalsh(M.T @ H @ M)
+    flat = values.count(0.0)
+    np.testing.assert_allclose(seen, [0.0] * flat + [1.0] * (6 - flat), atol=100 * EPS / smallest)
+    assert np.linalg.matrix_rank(M * np.sqrt(H.diagonal())[:, None], tol=1e-6) == 6 - flat
+
+
+def test_a_diagonal_within_its_noise_counts_as_0():
+    H = with_spectrum(SPECTRA["round"], 0)
+    noise = np.zeros(6)
+    noise[3] = H[3, 3]
+    M = pseudo_inverse_factor(H, noise)
+    assert not M[3].any()
+    rest = np.delete(np.arange(6), 3)
+    inner = np.ix_(rest, rest)
+    np.testing.assert_allclose((M @ M.T)[inner], np.linalg.inv(H[inner]), rtol=1e-12)
+
+
+# ---- changes of variables -------------------------------------------------------------------
+
+
+def in_other_units(problem):
+    """The problem with its features scaled and moved far from 0, as users' columns are."""
+    scale, shift = np.array([1e-3, 1.0, 1e5, 10.0]), np.array([1.0, -30.0, 1e4, 0.0])
+    X = problem.dense() * scale + (0 if sparse.issparse(problem.X) else shift)
+    store = sparse.csr_matrix if sparse.issparse(problem.X) else np.asarray
+    return replace(problem, X=store(X))
+
+
+@over_losses
+@over_intercepts
+def test_step_and_pull_are_adjoint(loss, fit_intercept):
+    problem = in_other_units(make_problem(loss, fit_intercept=fit_intercept))
+    objective = problem.objective()
+    point, gradient = problem.points(2)
+    for change in (factor(objective, 1e-6 * point), diagonal(objective)):
+        like = change.pull(gradient)
+        u = np.random.default_rng(0).normal(size=like.shape)
+        step = change.step(u)
+        assert step.shape == point.shape
+        np.testing.assert_allclose((step * gradient).sum(), (u * like).sum(), rtol=1e-9)
+
+
+@over_intercepts
+def test_centring_and_its_inverse_and_transpose(fit_intercept):
+    rng = np.random.default_rng(0)
+    center = rng.normal(size=4) if fit_intercept else np.zeros(4)
+    centring = Centring(center)
+    point, gradient = rng.normal(size=(2, 3, 4 + fit_intercept))
+    np.testing.assert_allclose(centring.undo(centring.apply(point)), point, rtol=1e-13)
+    if fit_intercept:
+        np.testing.assert_allclose(
+            centring.apply(point)[:, 4], point[:, 4] + point[:, :4] @ center, rtol=1e-13
+        )
+    there = (centring.undo(point.copy()) * gradient).sum()
+    np.testing.assert_allclose((point * centring.pull(gradient)).sum(), there, rtol=1e-12)
+
+
+@over_losses
+@over_storage
+@over_intercepts
+@pytest.mark.parametrize("penalty", ["l2", "none"])
+@over_units
+def test_a_factor_s_step_solves_the_newton_system(loss, storage, fit_intercept, penalty, units):
+    """H step = gradient, for a gradient of F and its Hessian, both from the twin."""
+    problem = make_problem(loss, penalty, storage, fit_intercept)
+    if units:
+        problem = in_other_units(problem)
+    objective = problem.objective()
+    point = objective.null_point()
+    change = factor(objective, point)
+    assert change.exact
+    assert change.jitter == (JITTER if penalty == "l2" else 0.0)
+    _, gradient = objective.smooth(point)
+    step = change.step(change.pull(gradient))
+    size = len(step) * problem.shape[1] // objective.n_problems
+    for H, v, g in zip(
+        problem.hessian(point), step.reshape(-1, size), gradient.reshape(-1, size), strict=True
+    ):
+        np.testing.assert_allclose(H @ v, g, rtol=1e-6, atol=1e-8 * np.abs(H * v).max())
+    np.testing.assert_allclose(
+        (step * gradient).sum() / 2, problem.decrement(point).sum(), rtol=1e-6
+    )
+
+
+@over_intercepts
+def test_without_a_penalty_no_step_shifts_a_feature_over_all_classes(fit_intercept):
+    """What F does not see stays as it is, whatever the feature's units."""
+    problem = in_other_units(make_problem("softmax", "none", fit_intercept=fit_intercept))
+    objective = problem.objective()
+    change = factor(objective, objective.null_point())
+    _, gradient = objective.smooth(objective.null_point())
+    step = change.step(change.pull(gradient))
+    assert (np.abs(step.sum(axis=0)) <= 1e-6 * np.abs(step).max(axis=0)).all()
+
+
+@over_losses
+@over_storage
+@over_intercepts
+def test_null_curvature_is_the_hessian_s_diagonal_at_the_null_model(loss, storage, fit_intercept):
+    problem = make_problem(loss, "l2", storage, fit_intercept)
+    objective = problem.objective()
+    H = objective.hessian(objective.null_point())
+    exact = np.einsum("mdd->md", H).reshape(problem.shape)
+    exact[:, :4] += objective.lambda2[0]
+    curvature = null_curvature(objective)
+    assert (curvature > 0).all()
+    # balanced problems: an estimate with the weights of all, which is enough
+    np.testing.assert_allclose(curvature, exact, rtol=0.5 if problem.balanced else 1e-10)
+
+
+@over_intercepts
+def test_null_curvature_of_constant_and_empty_features_is_positive(fit_intercept):
+    problem = make_problem("softmax", "none", fit_intercept=fit_intercept)
+    X = problem.X.copy()
+    X[:, 0], X[:, 1] = 0.0, 1e8 / 3
+    objective = replace(problem, X=X).objective()
+    curvature = null_curvature(objective)
+    assert (curvature > 0).all()
+    assert np.isfinite(curvature).all()
+    change = diagonal(objective)
+    assert isinstance(change, Diagonal)
+    assert np.isfinite(change.step(np.ones((1, curvature.size)))).all()
+
+
+def test_the_limit_of_can_factor_is_that_of_one_problem(monkeypatch):
+    softmax, ova = (make_problem(loss).objective() for loss in ("softmax", "one-vs-all"))
+    for limit, softmax_can, ova_can in ((15, True, True), (14, False, True), (4, False, False)):
+        monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", limit)
+        assert can_factor(softmax) == softmax_can
+        assert can_factor(ova) == ova_can
+
+
+# ---- samples of the rows --------------------------------------------------------------------
+
+
+def uneven(n=2000, counts=(1, 3, 40), seed=0):
+    """Three small classes and two that share the other rows; rows shuffled."""
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.repeat(np.arange(3), counts), rng.integers(3, 5, n - sum(counts))])
+    rng.shuffle(y)
+    problem = make_problem("softmax", n=n, n_classes=5)
+    return replace(problem, y=y)
+
+
+@pytest.mark.parametrize("wanted", [1, 50, 500, 1900])
+def test_stratified_rows_keep_the_weight_of_every_class(wanted):
+    problem = uneven()
+    objective = problem.objective()
+    rows, scale = stratified_rows(objective, wanted)
+    assert (np.diff(rows) > 0).all()
+    assert rows.size <= 1.25 * wanted + 5
+    y, s = problem.y, problem.weights
+    np.testing.assert_allclose(np.bincount(y[rows], s[rows] * scale), np.bincount(y, s), rtol=1e-14)
+    for k in range(5):
+        own = y[rows] == k
+        assert own.any()
+        if (y == k).sum() <= wanted // 20:  # a quarter of an equal share
+            assert own.sum() == (y == k).sum()
+            np.testing.assert_array_equal(scale[own], 1.0)
+
+
+def test_stratified_rows_are_the_same_every_time():
+    problem = uneven()
+    first, second = (stratified_rows(problem.objective(), 300) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_stratified_rows_that_are_all_rows():
+    rows, scale = stratified_rows(uneven().objective(), 2000)
+    np.testing.assert_array_equal(rows, np.arange(2000))
+    np.testing.assert_array_equal(scale, 1.0)
+
+
+def test_a_sampled_hessian_is_near_the_whole_one():
+    objective = uneven(n=20_000).objective()
+    point = objective.null_point()
+    whole, sampled = (factor(objective, point, rows) for rows in (None, 5000))
+    assert whole.exact
+    assert not sampled.exact
+    # in the sample's variables the whole Hessian is nearly the identity
+    back = np.linalg.inv(whole.M[0])
+    seen = np.linalg.eigvalsh(sampled.M[0].T @ back.T @ back @ sampled.M[0])
+    assert 0.7 < seen.min() < seen.max() < 1.4
+
+
+@pytest.mark.parametrize(
+    ("n", "K", "p"), [(60, 3, 4), (3000, 3, 4), (100_000, 3, 20), (10**6, 10, 50), (10**6, 2, 5)]
+)
+def test_a_hessian_sample_has_enough_rows_or_all(n, K, p):
+    class Sizes:
+        coupled = True
+        design = type("Design", (), {"n": n})
+
+    objective = Sizes()
+    objective.K, objective.q = K, p + 1
+    rows = hessian_sample(objective)
+    assert rows <= n
+    assert rows == n or rows >= max(2000, 10 * K * (p + 1))
+    if n <= 2000:
+        assert rows == n
+
+
+# ---- the row space of a wide X --------------------------------------------------------------
+
+
+def wide_problem(loss, storage="C", fit_intercept=True, penalty="l2"):
+    return make_problem(loss, penalty, storage, fit_intercept, n=15, p=40)
+
+
+@over_losses
+@over_storage
+@over_intercepts
+def test_the_row_space_holds_the_same_f(loss, storage, fit_intercept):
+    problem = wide_problem(loss, storage, fit_intercept)
+    objective = problem.objective()
+    rotated, restore = in_row_space(objective)
+    assert rotated.p == 15
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        inner = rng.normal(size=(rotated.K, rotated.q))
+        point = restore(inner)
+        assert point.shape == problem.shape
+        np.testing.assert_allclose(
+            rotated.smooth(inner)[0], problem.value(point).astype(float), rtol=1e-11
+        )
+        # the gradient in the row space is the image of the whole one: <g, restore(v)>
+        v = rng.normal(size=inner.shape)
+        along = restore(inner + v) - point
+        np.testing.assert_allclose(
+            (rotated.smooth(inner)[1] * v).sum(),
+            (objective.smooth(point)[1] * along).sum(),
+            rtol=1e-9,
+        )
+
+
+@over_losses
+@over_intercepts
+def test_the_row_space_has_the_same_null_model(loss, fit_intercept):
+    problem = wide_problem(loss, fit_intercept=fit_intercept)
+    objective = problem.objective()
+    rotated, restore = in_row_space(objective)
+    np.testing.assert_allclose(restore(rotated.null_point()), objective.null_point(), atol=1e-14)
+    np.testing.assert_allclose(rotated.null_value(), objective.null_value())
+    for name in ("class_sums", "means"):  # both say what a step adds to the mean logits
+        v = np.random.default_rng(0).normal(size=(rotated.K, rotated.q))
+        np.testing.assert_allclose(
+            (getattr(rotated, name) * v).sum(axis=1),
+            (getattr(objective, name) * restore(v)).sum(axis=1),
+            rtol=1e-10,
+            atol=1e-13,
+        )
+
+
+@over_losses
+@over_storage
+@over_intercepts
+def test_a_wide_fit_is_exact(loss, storage, fit_intercept, monkeypatch):
+    """By the row space, and by the whole Hessian: the one optimum, which the twin confirms."""
+    problem = wide_problem(loss, storage, fit_intercept)
+    coupled = problem.softmax
+    assert not wide(problem.objective())
+    direct = solve(problem.objective(), tol=1e-11)
+    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 3 * 16 if coupled else 16)
+    assert wide(problem.objective())
+    rotated = solve(problem.objective(), tol=1e-11)
+    point = np.column_stack([rotated.coef, rotated.intercept])[:, : problem.shape[1]]
+    assert problem.optimality(point).max() < 1e-11
+    np.testing.assert_allclose(rotated.objective, direct.objective, rtol=1e-13)
+    np.testing.assert_allclose(rotated.coef, direct.coef, atol=1e-9)
+    np.testing.assert_allclose(rotated.intercept, direct.intercept, atol=1e-9)
+
+
+def test_wide_asks_for_a_small_row_space(monkeypatch):
+    objective = wide_problem("softmax").objective()
+    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 60)
+    assert wide(objective)
+    monkeypatch.setattr(_preconditioner, "LARGEST_BASIS", 15 * 40 - 1)
+    assert not wide(objective)
+    monkeypatch.setattr(_preconditioner, "LARGEST_BASIS", 15 * 40)
+    assert wide(objective)
+    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 47)
+    assert not wide(objective)
+    assert not wide(make_problem("softmax").objective())
+
+
+def test_a_factor_knows_what_it_is_of():
+    change = factor(make_problem("one-vs-all").objective(), np.zeros((3, 5)))
+    assert isinstance(change, Factor)
+    assert change.M.shape == (3, 5, 5)
+    assert change.shape == (3, 5)
