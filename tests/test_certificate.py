@@ -127,7 +127,7 @@ def test_the_gap_goes_to_0_at_the_optimum(loss, penalty, fit_intercept, C):
     (direction,) = problem.points(1, seed=1)
     gaps = [gap_at(objective, optimum + 10.0**-e * direction).max() for e in range(1, 7)]
     assert (np.diff(gaps) < 0).all()
-    assert gaps[-1] < 1e-3
+    assert gaps[-1] < 1e-2
     assert gaps[-1] < 0.2 * gaps[-2]
 
 

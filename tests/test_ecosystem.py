@@ -22,6 +22,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from sk_softmax import SoftmaxClassifier
+
 # ---- scikit-learn's tools -------------------------------------------------------------------
 
 
