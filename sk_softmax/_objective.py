@@ -295,6 +295,14 @@ class Objective:
             view[k, :, k] -= view[k, :, K]
         return H[None, :, : K * q]
 
+    def uncertainty(self, point: Array, rows: Array | None, scale: Array | None) -> Array:
+        """Covariance of the features, each row weighted by ``sum_k p_k (1 - p_k)``: (p, p)."""
+        total = np.zeros((self.p, self.p))
+        for A, P, weight in self.curvature_blocks(point, rows, scale, 1024):
+            X = A[:, : self.p]
+            total += (X * (weight * (P * (1 - P)).sum(axis=1, keepdims=True))).T @ X
+        return total
+
     def hessian_on(self, point: Array, support: Array) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
 

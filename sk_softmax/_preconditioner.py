@@ -16,6 +16,8 @@ from ._objective import Objective
 from ._typing import Array
 
 LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
+LARGEST_COVARIANCE = 3000  # features
+ROWS_A_FEATURE = 8  # for the covariance of a sample of the rows
 LARGEST_BASIS = 10_000_000  # entries of a dense basis of the row space
 JITTER = 1e-14  # of the unit diagonal, to begin with
 CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
@@ -83,6 +85,44 @@ class Factor:
         """M' gradient, (m, d): the gradient by u."""
         flat = self.centring.pull(gradient).reshape(self.M.shape[0], -1, 1)
         return np.matmul(self.M.transpose(0, 2, 1), flat)[:, :, 0]
+
+
+@dataclass
+class Kronecker:
+    """M = T (E x U) D^-1/2 for a Hessian near (E diag(theta) E') x (U diag(gamma) U') + lambda2.
+
+    Exact for softmax at the null model, where diag(pi) - pi pi' = E diag(theta) E' and the second
+    factor is the features' covariance; elsewhere the rows of that covariance are weighted by how
+    uncertain the model is of them.
+
+    Attributes
+    ----------
+    E : ndarray of shape (K, K)
+    U : ndarray of shape (p, p)
+    scale : ndarray of shape (K, q)
+        D^-1/2; 0 along the shift that softmax does not see.
+    centring : Centring
+    """
+
+    E: Array
+    U: Array
+    scale: Array
+    centring: Centring
+    exact: bool = False
+
+    def step(self, u: Array) -> Array:
+        """M u as a step (K, q), for u of shape (1, K q)."""
+        p = self.U.shape[0]
+        step = self.E @ (u.reshape(self.scale.shape) * self.scale)
+        step[:, :p] = step[:, :p] @ self.U.T
+        return self.centring.undo(step)
+
+    def pull(self, gradient: Array) -> Array:
+        """M' gradient, (1, K q): the gradient by u."""
+        p = self.U.shape[0]
+        pulled = self.E.T @ self.centring.pull(gradient)
+        pulled[:, :p] = pulled[:, :p] @ self.U
+        return (pulled * self.scale).reshape(1, -1)
 
 
 @dataclass
@@ -296,8 +336,35 @@ def _noise(objective: Objective, H: Array) -> Array:
     return noise.ravel()
 
 
+def without_factor(objective: Objective, point: Array) -> Kronecker | Diagonal:
+    """The change of variables where the Hessian is too large to be factored."""
+    if objective.coupled and objective.p <= LARGEST_COVARIANCE:
+        return kronecker(objective, point)
+    return diagonal(objective)
+
+
+def kronecker(objective: Objective, point: Array) -> Kronecker:
+    """The Kronecker form, its rows weighted by their uncertainty at ``point``."""
+    p, K = objective.p, objective.K
+    pi = objective.class_sums[:, p] if objective.fit_intercept else np.full(K, 1 / K)
+    theta, E = np.linalg.eigh(np.diag(pi) - np.outer(pi, pi))
+    theta = np.where(theta > K * np.finfo(float).eps, theta, 0.0)
+    wanted = ROWS_A_FEATURE * p
+    rows, scale = None, None
+    if wanted < objective.design.n:
+        rows, scale = stratified_rows(objective, wanted)
+    covariance = objective.uncertainty(point, rows, scale) / (pi * (1 - pi)).sum()
+    gamma, U = np.linalg.eigh(covariance)
+    curvature = np.empty((K, objective.q))
+    curvature[:, :p] = np.outer(theta, np.maximum(gamma, 0.0)) + objective.lambda2[0]
+    curvature[:, p:] = theta[:, None]
+    flat = curvature <= 0
+    scale_ = np.where(flat, 0.0, 1 / np.sqrt(np.where(flat, 1.0, curvature)))
+    return Kronecker(E, U, scale_, Centring(objective.center))
+
+
 def diagonal(objective: Objective) -> Diagonal:
-    """The change of variables where the Hessian is too large."""
+    """Each coordinate scaled by its curvature."""
     scale = 1 / np.sqrt(null_curvature(objective))
     return Diagonal(scale, Centring(objective.center), objective.coupled)
 

@@ -1,6 +1,7 @@
 """Small problems for the tests of the inner layers, and what slow code makes of them.
 
-Points are arrays (K, q), as `sk_softmax._objective` has them; a problem is what converges by itself.
+Points are arrays (K, q), as `sk_softmax._objective` has them, and a problem is what converges by
+itself.
 """
 
 from dataclasses import dataclass
@@ -13,9 +14,17 @@ import pytest
 from scipy import sparse
 
 from sk_softmax._objective import make_objective
-from sk_softmax._threads import Workers
+from sk_softmax._threads import Workers, one_blas_thread
 
 needs_jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="too slow without the JIT")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_in_a_fit():
+    """For modules that import it: BLAS at one thread throughout."""
+    with one_blas_thread():
+        yield
+
 
 LOSSES = {
     "softmax": {"n_classes": 3, "coupled": True},
@@ -236,6 +245,18 @@ class Problem:
         Z = naive.logits(self.dense(), *self.split(point))
         return naive.softmax(Z) if self.softmax else naive.sigmoid(Z)
 
+    def null_value(self):
+        """F of the best model that ignores the features, (m,): an entropy."""
+        values = []
+        for Y, _, weights, _ in self.as_simplex(np.zeros(self.shape)):
+            share = weights @ Y if self.fit_intercept else np.full(Y.shape[1], 1 / Y.shape[1])
+            values.append(-(share * np.log(share)).sum())
+        return np.array(values)
+
+    def point_of(self, solution):
+        """The point (K, q) that a solution holds."""
+        return np.column_stack([solution.coef, solution.intercept])[:, : self.shape[1]]
+
     def as_simplex(self, point):
         """Each problem as Y and P (n, classes), weights (n,), and the columns with coefficients."""
         P = self.probability(point)
@@ -258,7 +279,7 @@ class Problem:
         Q = P
         if self.fit_intercept:
             wanted, totals = weights @ Y, weights @ P
-            eps = max(0, (1 - wanted / totals).max())
+            eps = max(0, (1 - wanted / np.maximum(totals, np.finfo(float).tiny)).max())
             if eps > 0:
                 T = np.maximum(wanted - (1 - eps) * totals, 0)
                 Q = (1 - eps) * P + eps * T / T.sum()
@@ -282,11 +303,13 @@ class Problem:
         matrices = []
         for _, P, weights, columns in self.as_simplex(point):
             P, weights = P.astype(float)[:, columns], weights.astype(float)
-            curvature = np.einsum("nk,kl->nkl", P, np.eye(P.shape[1])) - P[:, :, None] * P[:, None]
-            H = np.einsum("n,nkl,nj,nr->kjlr", weights, curvature, A, A, optimize=True)
-            d = P.shape[1] * A.shape[1]
-            ridge = np.tile(np.arange(A.shape[1]) < p, P.shape[1]) * self.lambdas[1]
-            matrices.append(H.reshape(d, d) + np.diag(ridge))
+            K, q = P.shape[1], A.shape[1]
+            H = np.zeros((K, q, K, q))
+            for k, other in np.ndindex(K, K):
+                curvature = weights * P[:, k] * ((k == other) - P[:, other])
+                H[k, :, other] = (A * curvature[:, None]).T @ A
+            ridge = np.tile(np.arange(q) < p, K) * self.lambdas[1]
+            matrices.append(H.reshape(K * q, K * q) + np.diag(ridge))
         return matrices
 
     def decrement(self, point):
@@ -298,7 +321,7 @@ class Problem:
         for H, g in zip(
             self.hessian(point), slope.reshape(len(self.value(point)), -1), strict=True
         ):
-            scale = 1 / np.sqrt(H.diagonal())
+            scale = 1 / np.sqrt(np.where(H.diagonal() > 0, H.diagonal(), 1.0))
             step = np.linalg.lstsq(H * scale[:, None] * scale, scale * g, rcond=1e-13)[0]
             result.append(scale * g @ step / 2)
         return np.array(result)

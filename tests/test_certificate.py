@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from problems import LOSSES, PENALTIES, half_empty, make_problem
+from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from scipy.optimize import minimize_scalar
 
 from sk_softmax._solvers.certificate import (
@@ -68,7 +69,7 @@ def optimum_of(loss, penalty, fit_intercept, C, seed):
     solution = solve(objective, tol=TIGHT)
     assert all(status.converged for status in solution.status)
     assert solution.dual_gap.max() < 1e-11
-    point = np.column_stack([solution.coef, solution.intercept])[:, : problem.shape[1]]
+    point = problem.point_of(solution)
     assert problem.optimality(point).max() < TIGHT
     return problem, objective, point, problem.value(point)
 

@@ -1,10 +1,10 @@
 """The classifiers among scikit-learn's tools, data frames, threads and processes."""
 
+import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -21,8 +21,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
-
-from sk_softmax import SoftmaxClassifier
 
 # ---- scikit-learn's tools -------------------------------------------------------------------
 
@@ -255,45 +253,77 @@ def test_a_fit_that_fails_gives_blas_its_threads_back(
     assert blas_threads() == three_blas_threads
 
 
-def test_fits_in_several_threads_agree_and_give_blas_its_threads_back(
-    Classifier, data, three_blas_threads
-):
+def test_fits_in_several_threads_are_those_of_one_thread(Classifier, data):
     problems = [data(3, n=200 + 100 * (i % 4), seed=i) for i in range(12)]
-    alone = [Classifier(l1_ratio=i % 2).fit(d.X, d.y).coef_ for i, d in enumerate(problems)]
+
+    def fit(i):
+        return Classifier(l1_ratio=i % 2).fit(problems[i].X, problems[i].y).coef_
+
+    alone = [fit(i) for i in range(12)]
     with ThreadPoolExecutor(4) as pool:
-        together = list(
-            pool.map(
-                lambda i: Classifier(l1_ratio=i % 2).fit(problems[i].X, problems[i].y).coef_,
-                range(12),
-            )
-        )
+        together = list(pool.map(fit, range(12)))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert blas_threads() == three_blas_threads
 
 
-def test_fits_at_once_share_one_limit_on_blas(data, three_blas_threads, monkeypatch):
-    from sk_softmax._solvers import table
+@pytest.mark.parametrize("first", ["first in", "last in"])
+@pytest.mark.parametrize("main_before", [False, True])
+def test_fits_at_once_share_one_limit_on_blas(first, main_before):
+    script = """
+import json, sys
+from threading import Event, Thread
+import numpy as np
+import scipy.linalg
+from threadpoolctl import threadpool_info
+from sk_softmax import SoftmaxClassifier
+from sk_softmax._solvers import table
 
-    both_inside, first_is_done = Barrier(2, timeout=60), Event()
-    solve, seen = table.solve, []
+def blas():
+    libraries = threadpool_info()
+    return [each["num_threads"] for each in libraries if each["user_api"] == "blas"]
 
-    def solve_together(*arguments, **parameters):
-        if both_inside.wait() == 0:  # one of the two leaves while the other is inside
-            first_is_done.wait(60)
-            seen.append(blas_threads())
-        return solve(*arguments, **parameters)
+X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
+before, inside, solve = blas(), [], table.solve
+leaves_first, main_before = sys.argv[1:]
+if main_before == "True":
+    SoftmaxClassifier().fit(X, y)
+entered, left, end = ([Event(), Event()] for _ in range(3))
 
-    def fit(_):
-        SoftmaxClassifier().fit(d.X, d.y)
-        first_is_done.set()
+def solve_in_turn(*arguments, **parameters):
+    me = int(parameters["max_iter"]) - 1000
+    entered[me].set()
+    inside.append(blas())
+    entered[1 - me].wait(60)
+    if (me == 0) != (leaves_first == "first in"):
+        left[1 - me].wait(60)
+        inside.append(blas())
+    return solve(*arguments, **parameters)
 
-    monkeypatch.setattr(table, "solve", solve_together)
-    d = data(3)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(fit, range(2)))
-    assert [set(threads.values()) for threads in seen] == [{1}]
-    assert blas_threads() == three_blas_threads
+def fit(me):
+    if me == 1:
+        entered[0].wait(60)
+    SoftmaxClassifier(max_iter=1000 + me).fit(X, y)
+    left[me].set()
+    end[0].wait(60)
+
+table.solve = solve_in_turn
+threads = [Thread(target=fit, args=(me,)) for me in (0, 1)]
+for thread in threads:
+    thread.start()
+for event in left:
+    event.wait(60)
+after = blas()
+end[0].set()
+for thread in threads:
+    thread.join()
+table.solve = solve
+SoftmaxClassifier().fit(X, y)
+print(json.dumps([before, inside, after, blas()]))
+"""
+    result = run(script, first, str(main_before), OPENBLAS_NUM_THREADS="2")
+    before, inside, *after = json.loads(result.stdout)
+    assert inside == [[1] * len(before)] * 3
+    assert after == [before, before]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

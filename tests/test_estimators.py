@@ -41,17 +41,18 @@ def certificates(classifier):
     return (np.atleast_1d(getattr(classifier, name)) for name in names)
 
 
-def of_twin(function, classifier, X, y, s=None, **parameters):
-    """`naive.objective` or `naive.kkt_violation` at the fitted coefficients."""
+def of_twin(function, classifier, X, y, s=None, model=None, **parameters):
+    """`naive.objective` or `naive.kkt_violation`, of ``model``, at the fitted coefficients."""
+    model = classifier if model is None else model
     return function(
         X,
         y,
         classifier.coef_,
         classifier.intercept_,
         s=s,
-        C=classifier.C,
-        l1_ratio=getattr(classifier, "l1_ratio", None) or 0.0,  # None: an old scikit-learn's L2
-        coupled=not isinstance(classifier, OvAClassifier),
+        C=model.C,
+        l1_ratio=model.l1_ratio,
+        coupled=isinstance(model, SoftmaxClassifier),
         **parameters,
     )
 
@@ -321,7 +322,7 @@ def test_labels_of_any_kind(Classifier, data, kind):
 def assert_same_optimum(ours, theirs, d, s=None, accuracy=1e-9, probability=1e-6):
     """F no higher than the reference's, probabilities as its own."""
     X, y = d.X, d.y
-    best = of_twin(naive.objective, theirs, X, y, s)
+    best = of_twin(naive.objective, theirs, X, y, s, model=ours)
     np.testing.assert_allclose(of_twin(naive.objective, ours, X, y, s), best, rtol=accuracy)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=probability)
 

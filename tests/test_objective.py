@@ -5,7 +5,7 @@ from dataclasses import replace
 import naive
 import numpy as np
 import pytest
-from problems import LOSSES, PENALTIES, CountingWorkers, make_problem, over
+from problems import LOSSES, PENALTIES, CountingWorkers, make_problem
 from scipy import sparse
 
 from sk_softmax import _design, _objective
@@ -19,7 +19,7 @@ over_intercepts = pytest.mark.parametrize(
 
 
 def differences(function, point, step=1e-3):
-    """Derivatives of ``function`` by each coordinate of ``point``, from five points: (K, q, ...)."""
+    """Derivatives of ``function`` by each coordinate of ``point``, from five points."""
     result = None
     for at in np.ndindex(point.shape):
         unit = np.zeros_like(point)
@@ -145,6 +145,7 @@ def test_the_null_point_is_the_best_intercept_alone(loss, storage):
     value, gradient = objective.loss_gradient(null)
     np.testing.assert_allclose(gradient[:, -1], 0.0, atol=1e-15)
     np.testing.assert_allclose(objective.null_value(), value, rtol=1e-14)
+    np.testing.assert_allclose(value, problem.null_value().astype(float), rtol=1e-13)
     if problem.softmax:
         assert abs(null[:, -1].sum()) < 1e-14
 

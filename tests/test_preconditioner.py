@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from problems import LOSSES, make_problem
+from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from scipy import sparse
 
 from sk_softmax import _preconditioner
@@ -381,8 +382,7 @@ def test_a_wide_fit_is_exact(loss, storage, fit_intercept, monkeypatch):
     monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 3 * 16 if coupled else 16)
     assert wide(problem.objective())
     rotated = solve(problem.objective(), tol=1e-11)
-    point = np.column_stack([rotated.coef, rotated.intercept])[:, : problem.shape[1]]
-    assert problem.optimality(point).max() < 1e-11
+    assert problem.optimality(problem.point_of(rotated)).max() < 1e-11
     np.testing.assert_allclose(rotated.objective, direct.objective, rtol=1e-13)
     np.testing.assert_allclose(rotated.coef, direct.coef, atol=1e-9)
     np.testing.assert_allclose(rotated.intercept, direct.intercept, atol=1e-9)

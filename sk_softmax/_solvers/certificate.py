@@ -11,7 +11,9 @@ from scipy.sparse.linalg import LinearOperator, cg
 from .._objective import Objective
 from .._typing import Array
 
-CG_TOL = 1e-2  # of the gradient, left by each solve
+Map = Callable[[Array], Array]
+
+CG_TOL = 0.1  # of the gradient, left by each solve
 
 
 def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
@@ -109,20 +111,26 @@ def _with_class_totals(objective: Objective, G: Array) -> tuple[Array, Array, Ar
     return G[:, :p] + spread * (PX - T[:, None] * objective.means[:, :p]), epsilon, entropy
 
 
-def conjugate_gradient(
-    product: Callable[[Array], Array], rhs: Array, diagonal: Array, max_iter: int = 200
-) -> Array:
-    """Solution of H v = rhs by conjugate gradients with ``diagonal`` as preconditioner.
+def conjugate_gradient(product: Map, rhs: Array, precondition: Map, max_iter: int = 200) -> Array:
+    """Solution of H v = rhs by preconditioned conjugate gradients.
 
-    All arrays have one shape; H is symmetric positive semidefinite.
+    Parameters
+    ----------
+    product : callable
+        v -> H v, H symmetric positive semidefinite; arrays of the shape of ``rhs``.
+    rhs : ndarray
+    precondition : callable
+        v -> an approximation of H^-1 v, symmetric positive semidefinite.
+    max_iter : int, default=200
     """
     shape, size = rhs.shape, rhs.size
-    inverse = 1 / diagonal.ravel()
 
-    def operator(function: Callable[[Array], Array]) -> LinearOperator:
-        return LinearOperator((size, size), matvec=function, dtype=float)
+    def operator(function: Map) -> LinearOperator:
+        return LinearOperator(
+            (size, size), matvec=lambda v: function(v.reshape(shape)).ravel(), dtype=float
+        )
 
-    H = operator(lambda v: product(v.reshape(shape)).ravel())
-    M = operator(lambda v: inverse * v.ravel())
-    solution, _ = cg(H, rhs.ravel(), rtol=CG_TOL, maxiter=max_iter, M=M)
+    solution, _ = cg(
+        operator(product), rhs.ravel(), rtol=CG_TOL, maxiter=max_iter, M=operator(precondition)
+    )
     return solution.reshape(shape)

@@ -18,19 +18,21 @@ from .._objective import Objective
 from .._preconditioner import (
     Diagonal,
     Factor,
+    Kronecker,
     can_factor,
-    diagonal,
     factor,
     hessian_sample,
     stratified_rows,
+    without_factor,
 )
 from .._typing import Array
 from .newton import Factored, newton_step, newton_steps
 from .solution import Control, Run, Solution
 
-STAGE = 8  # iterations between renewals of the Hessian
-PLAIN_STAGE = 200  # where there is no Hessian to renew
-MEMORY = 10
+Change = Factor | Kronecker | Diagonal
+
+STAGES = {Factor: 8, Kronecker: 100, Diagonal: 200}  # iterations between renewals
+MEMORY = 30
 FRACTIONS = (16, 4)  # of the rows, in the first stages
 ROWS_A_COORDINATE = 8  # that such a part of the rows must have
 NOISE = 0.05  # of the part's own error, down to which its optimum is sought
@@ -58,23 +60,23 @@ def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
         if not run.open.size:
             break
         no_more = stage.iterations == 0 or stage.value >= last * (1 - 1e-15)
-        if no_more or (stage.nearly_done and isinstance(change, Diagonal)):
+        if no_more or (stage.nearly_done and not isinstance(change, Factor)):
             newton_steps(run)
             break
         last = stage.value if run.open.size == active.size else np.inf
     return run.solution("lbfgs")
 
 
-def _change(part: Objective, point: Array, exact: bool) -> Factor | Diagonal:
-    if not can_factor(part):
-        return diagonal(part)
-    return factor(part, point, None if exact else hessian_sample(part))
+def _change(part: Objective, point: Array, exact: bool) -> Change:
+    if can_factor(part):
+        return factor(part, point, None if exact else hessian_sample(part))
+    return without_factor(part, point)
 
 
 class _Stage:
     """Some L-BFGS iterations on ``part`` (the problems ``active`` of ``run``) in u."""
 
-    def __init__(self, run: Run, part: Objective, active: Array, change: Factor | Diagonal) -> None:
+    def __init__(self, run: Run, part: Objective, active: Array, change: Change) -> None:
         self.run, self.part, self.active, self.change = run, part, active, change
         self.origin = run.point[run.rows(active)].copy()
         self.live = np.ones(active.size, dtype=bool)
@@ -88,7 +90,6 @@ class _Stage:
 
     def minimise(self) -> None:
         left = self.run.control.max_iter - self.run.iterations
-        per_stage = STAGE if isinstance(self.change, Factor) else PLAIN_STAGE
         minimize(
             self._evaluate,
             np.zeros(self.shape).ravel(),
@@ -96,7 +97,7 @@ class _Stage:
             method="L-BFGS-B",
             callback=self._iterated,
             options={
-                "maxiter": min(per_stage, left),
+                "maxiter": min(STAGES[type(self.change)], left),
                 "maxcor": MEMORY,
                 "maxfun": 10**9,
                 "ftol": 0.0,
@@ -127,7 +128,7 @@ class _Stage:
         self.run.count(problems)
         self.live[live] = ~self.run.accept(problems, point[rows], loss[live], gradient[rows])
         close = self.run.optimality[self.active] <= self.run.control.tol
-        if isinstance(self.change, Factor):  # what a stale or sampled Hessian thinks
+        if not isinstance(self.change, Diagonal):  # what an approximate Hessian thinks
             estimate = (pulled * pulled).sum(axis=1) / 2
             close &= estimate <= 0.1 * self.run.control.goal[self.active]
         self.nearly_done = bool((close | ~self.live).all())
@@ -155,7 +156,7 @@ def _rough_start(objective: Objective, control: Control, start: Array) -> tuple[
         rows, scale = stratified_rows(objective, n // fraction)
         part = objective.take_rows(rows, scale)
         goal = np.full(objective.n_problems, NOISE * size / rows.size)
-        rough = Control(np.inf, goal, min(4 * STAGE, control.max_iter - iterations))
+        rough = Control(np.inf, goal, min(4 * STAGES[Factor], control.max_iter - iterations))
         run = Run(part, rough, start)
         while run.goes_on:
             active = run.open

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import Factor, can_factor, factor, null_curvature
+from .._preconditioner import Diagonal, Factor, Kronecker, can_factor, factor, without_factor
 from .._typing import Array
 from .certificate import conjugate_gradient, optimality
 from .solution import Control, Run, Solution, Status
@@ -147,13 +147,15 @@ class Iterative:
 
     part: Objective
     point: Array
-    diagonal: Array
+    change: Kronecker | Diagonal
 
     def solve(self, gradient: Array) -> tuple[Array, Array]:
         """The Newton step by conjugate gradients, and its decrement."""
         product = self.part.hessian_product(self.point)
         step = -conjugate_gradient(
-            lambda v: product(v) + self.part.ridge(v), gradient, self.diagonal
+            lambda v: product(v) + self.part.ridge(v),
+            gradient,
+            lambda v: self.change.step(self.change.pull(v)),
         )
         return step, -self.part.by_problem(step * gradient) / 2
 
@@ -165,4 +167,4 @@ class Iterative:
 def _system(part: Objective, point: Array) -> Factored | Iterative:
     if can_factor(part):
         return Factored(factor(part, point))
-    return Iterative(part, point, null_curvature(part))
+    return Iterative(part, point, without_factor(part, point))

@@ -135,14 +135,13 @@ def _iterative_step(
 ) -> Array:
     """The same step by conjugate gradients on Hessian-vector products."""
     product = objective.hessian_product(point)
-    diagonal = np.ones_like(point)
     restricted = np.where(support, 1.0, 0.0)
 
     def on_support(v: Array) -> Array:
         v = v * restricted
         return (product(v) + ridge * v) * restricted
 
-    step = -conjugate_gradient(on_support, slope, diagonal, max_iter=100) * restricted
+    step = -conjugate_gradient(on_support, slope, lambda v: v, max_iter=100) * restricted
     return Centring(objective.center).apply(step)
 
 
