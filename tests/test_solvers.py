@@ -11,3 +11,714 @@ import numpy as np
 import pytest
 from problems import LOSSES, PENALTIES, CountingWorkers, Problem, make_problem, needs_jit
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
+from sklearn.datasets import load_digits, load_wine, make_classification
+
+from sk_softmax import _design, _preconditioner
+from sk_softmax._objective import Objective
+from sk_softmax._solvers import bounded, certificate, lbfgs, newton, solution, support, table
+from sk_softmax._solvers.solution import Status
+from sk_softmax._solvers.table import choose, solve
+
+TOL = 1e-4
+TIGHT = 1e-10
+EPS = np.finfo(float).eps
+SOLVERS = [
+    ("newton", "l2"),
+    ("newton", "none"),
+    ("lbfgs", "l2"),
+    ("lbfgs", "none"),
+    ("lbfgs", "l1"),
+    ("lbfgs", "elastic net"),
+]
+over_solvers = pytest.mark.parametrize(("solver", "penalty"), SOLVERS)
+over_penalised = pytest.mark.parametrize(
+    ("solver", "penalty"), [case for case in SOLVERS if case[1] != "none"]
+)
+over_smooth = pytest.mark.parametrize("penalty", ["l2", "none"])
+over_nonsmooth = pytest.mark.parametrize("penalty", ["l1", "elastic net"])
+over_losses = pytest.mark.parametrize("loss", LOSSES)
+over_three_losses = pytest.mark.parametrize("loss", ["softmax", "one-vs-all", "binary"])
+over_storage = pytest.mark.parametrize("storage", ["C", "F", "float32", "CSR"])
+over_intercepts = pytest.mark.parametrize(
+    "fit_intercept", [True, False], ids=["intercept", "no intercept"]
+)
+over_coupled = pytest.mark.parametrize("coupled", [True, False], ids=["softmax", "one-vs-all"])
+
+
+def names(result):
+    return [status.name for status in result.status]
+
+
+def rounding_of_logits(problem, result):
+    """What float64 makes of a logit, where features far from 0 cancel the intercept."""
+    largest = np.abs(problem.features()).max()
+    return 4 * EPS * (1 + largest * np.abs(result.coef).max())
+
+
+def assert_true(problem, result):
+    """What a solution says about its point is what the twins say, up to rounding."""
+    point = problem.point_of(result)
+    K, p = problem.shape[0], problem.X.shape[1]
+    assert result.coef.shape == (K, p)
+    assert result.intercept.shape == (K,)
+    assert result.coef.dtype == result.intercept.dtype == np.float64
+    rounding = rounding_of_logits(problem, result)
+    largest = np.abs(problem.features()).max()
+    value = problem.value(point)
+    np.testing.assert_allclose(result.objective, value.astype(float), rtol=1e-13, atol=rounding)
+    np.testing.assert_allclose(
+        result.optimality, problem.optimality(point), rtol=1e-9, atol=rounding * largest
+    )
+    if np.isinf(problem.C):
+        assert np.isnan(result.dual_gap).all()
+    else:
+        # a gradient off by its rounding moves pure L1's dual point by that over lambda1
+        drawn = rounding * largest / problem.lambdas[0] if problem.l1_ratio == 1 else 0.0
+        gap = value - problem.lower_bound(point)
+        assert (result.dual_gap >= gap - 1e-14 - rounding - drawn * value).all()
+    if not problem.fit_intercept:
+        assert not result.intercept.any()
+    elif problem.softmax:
+        assert abs(result.intercept.sum()) <= 1e-12 * np.abs(result.intercept).max()
+
+
+def assert_certified(problem, result, tol=TOL):
+    """Converged, and by the twins' reckoning: KKT <= tol, suboptimality <= 0.01 tol F_null.
+
+    Where floating point allows no better KKT violation, the status must say so.
+    """
+    assert all(status.converged for status in result.status), names(result)
+    assert_true(problem, result)
+    point = problem.point_of(result)
+    rounding = rounding_of_logits(problem, result)
+    largest = np.abs(problem.features()).max()
+    certain = [status is Status.CONVERGED for status in result.status]
+    assert (problem.optimality(point)[certain] <= tol + rounding * largest).all()
+    goal = 0.01 * tol * problem.null_value()
+    suboptimality = problem.value(point) - problem.lower_bound(point)
+    if problem.l1_ratio == 0:
+        suboptimality = np.minimum(suboptimality, problem.decrement(point))
+    assert (suboptimality <= goal + rounding).all()
+
+
+def assert_same_value(result, other, rtol=1e-9):
+    assert all(status.converged for status in result.status), names(result)
+    np.testing.assert_allclose(result.objective, other.objective, rtol=rtol)
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    """To remember the calls of a function or method: ``calls = spy(owner, name)``."""
+
+    def wrap(owner, name):
+        calls, original = [], getattr(owner, name)
+
+        def remembering(*args, **kwargs):
+            calls.append(args)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, remembering)
+        return calls
+
+    return wrap
+
+
+# ---- the certificate ------------------------------------------------------------------------
+
+
+@over_solvers
+@over_losses
+@over_storage
+@over_intercepts
+def test_every_fit_is_certified(solver, penalty, loss, storage, fit_intercept):
+    problem = make_problem(loss, penalty, storage, fit_intercept)
+    result = solve(problem.objective(), solver, tol=TOL)
+    assert result.solver == solver
+    assert set(result.status) == {Status.CONVERGED}
+    assert_certified(problem, result)
+
+
+@over_smooth
+@over_losses
+@over_intercepts
+def test_solvers_agree(penalty, loss, fit_intercept):
+    problem = make_problem(loss, penalty, fit_intercept=fit_intercept)
+    results = [solve(problem.objective(), solver, tol=TIGHT) for solver in ("newton", "lbfgs")]
+    for result in results:
+        assert_certified(problem, result, TIGHT)
+    assert_same_value(*results, rtol=1e-12)
+    np.testing.assert_allclose(results[0].coef, results[1].coef, atol=1e-7)
+
+
+@over_nonsmooth
+@over_losses
+@over_storage
+@over_intercepts
+def test_l1_meets_its_lower_bound(penalty, loss, storage, fit_intercept):
+    """The dual value of a point written out proves F least, whatever solver found it."""
+    problem = make_problem(loss, penalty, storage, fit_intercept)
+    result = solve(problem.objective(), tol=TIGHT)
+    assert_certified(problem, result, TIGHT)
+    bound = problem.lower_bound(problem.point_of(result)).astype(float)
+    np.testing.assert_allclose(result.objective, bound, rtol=1e-11)
+    assert np.count_nonzero(result.coef) < result.coef.size
+
+
+@over_losses
+@pytest.mark.parametrize("l1_ratio", [1e-6, 0.1, 0.9, 1 - 1e-9])
+def test_elastic_net_from_end_to_end(loss, l1_ratio):
+    problem = replace(make_problem(loss), l1_ratio=l1_ratio)
+    result = solve(problem.objective(), tol=1e-7)
+    assert_certified(problem, result, 1e-7)
+    if min(l1_ratio, 1 - l1_ratio) < 1e-5:
+        end = make_problem(loss, "l2" if l1_ratio < 0.5 else "l1")
+        np.testing.assert_allclose(
+            result.objective, solve(end.objective(), tol=1e-7).objective, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@over_intercepts
+def test_one_vs_all_is_as_many_binary_fits(penalty, fit_intercept):
+    problem = make_problem("one-vs-all", penalty, fit_intercept=fit_intercept)
+    together = solve(problem.objective(), tol=TIGHT)
+    for k in range(3):
+        binary = replace(problem, y=(problem.y == k).astype(np.int64), n_classes=2)
+        alone = solve(binary.objective(), tol=TIGHT)
+        np.testing.assert_allclose(together.objective[k], alone.objective[0], rtol=1e-12)
+        np.testing.assert_allclose(together.coef[k], alone.coef[0], atol=1e-7)
+        np.testing.assert_allclose(together.intercept[k], alone.intercept[0], atol=1e-7)
+
+
+# ---- paths that only large data take --------------------------------------------------------
+
+
+@over_three_losses
+@over_intercepts
+def test_a_start_from_parts_of_the_rows(loss, fit_intercept, monkeypatch, spy):
+    problem = make_problem(loss, "l2", fit_intercept=fit_intercept, n=320)
+    direct = solve(problem.objective(), "lbfgs", tol=TIGHT)
+    monkeypatch.setattr(lbfgs, "ROWS_A_COORDINATE", 1)
+    taken = spy(Objective, "take_rows")
+    result = solve(problem.objective(), "lbfgs", tol=TIGHT)
+    first, second = (rows.size for _, rows, _ in taken)
+    assert first <= 320 / 16 * 1.25 + 3
+    assert 320 / 4 - 3 <= second <= 320 / 4 * 1.25 + 3
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+@over_three_losses
+@over_smooth
+def test_a_hessian_from_a_sample_of_the_rows(loss, penalty, monkeypatch):
+    problem = make_problem(loss, penalty, n=200)
+    direct = solve(problem.objective(), "lbfgs", tol=TIGHT)
+    monkeypatch.setattr(lbfgs, "hessian_sample", lambda objective: 50)
+    result = solve(problem.objective(), "lbfgs", tol=TIGHT)
+    exact = [entry["exact"] for entry in result.trace if entry["stage"] == "lbfgs"]
+    assert exact[0] is False
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+def without_hessian(monkeypatch):
+    """Nothing is small enough to be formed: no Hessian, and no covariance of the features."""
+    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 0)
+    monkeypatch.setattr(_preconditioner, "LARGEST_COVARIANCE", 0, raising=False)
+
+
+@over_losses
+@over_smooth
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+@over_intercepts
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+def test_without_a_hessian(loss, penalty, storage, fit_intercept, solver, monkeypatch, spy):
+    """Plain L-BFGS and its finish, and Newton steps from conjugate gradients."""
+    problem = make_problem(loss, penalty, storage, fit_intercept)
+    direct = solve(problem.objective(), "newton", tol=TIGHT)
+    without_hessian(monkeypatch)
+    owner, name = {"newton": (newton, "conjugate_gradient"), "lbfgs": (lbfgs, "diagonal")}[solver]
+    taken = spy(owner, name)
+    result = solve(problem.objective(), solver, tol=TIGHT)
+    assert taken
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+@over_losses
+@over_nonsmooth
+@over_intercepts
+def test_newton_on_a_support_whose_hessian_is_not_formed(
+    loss, penalty, fit_intercept, monkeypatch, spy
+):
+    problem = make_problem(loss, penalty, fit_intercept=fit_intercept)
+    direct = solve(problem.objective(), tol=TIGHT)
+    monkeypatch.setattr(support, "LARGEST_SUPPORT", 0)
+    solved = spy(support, "conjugate_gradient")
+    result = solve(problem.objective(), tol=TIGHT)
+    assert solved
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+@over_losses
+@over_nonsmooth
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+@over_intercepts
+def test_working_sets_smaller_than_the_problem(
+    loss, penalty, storage, fit_intercept, monkeypatch, spy
+):
+    problem = make_problem(loss, penalty, storage, fit_intercept, p=30, n=40, C=1.0)
+    direct = solve(problem.objective(), tol=1e-8)
+    monkeypatch.setattr(bounded, "SMALLEST_SET", 2)
+    monkeypatch.setattr(bounded, "GROWTH", 1.0)
+    taken = spy(Objective, "take_features")
+    result = solve(problem.objective(), tol=1e-8)
+    sizes = [entry["working"] for entry in result.trace if entry["stage"] == "bounded"]
+    assert len(sizes) > 1
+    assert sizes[0] <= 2 * problem.shape[0] + 2
+    assert max(sizes) < problem.shape[0] * problem.shape[1]
+    assert min(features.size for _, features in taken) <= 15
+    assert_certified(problem, result, 1e-8)
+    assert_same_value(result, direct)
+
+
+@over_smooth
+def test_auto_takes_newton_for_small_problems_only(penalty, monkeypatch):
+    problem = make_problem("softmax", penalty)
+    assert solve(problem.objective()).solver == "newton"
+    monkeypatch.setattr(table, "SMALL", 0)
+    assert solve(problem.objective()).solver == "lbfgs"
+
+
+@over_nonsmooth
+def test_newton_has_no_l1(penalty):
+    objective = make_problem("softmax", penalty).objective()
+    assert choose("auto", objective) is choose("lbfgs", objective)
+    with pytest.raises(ValueError, match=r"newton.*l1_ratio > 0.*solver='lbfgs'"):
+        choose("newton", objective)
+
+
+# ---- certification where the gap does not close ---------------------------------------------
+
+
+@pytest.fixture
+def no_gap(monkeypatch):
+    """The gap certifies nothing."""
+
+    def infinite(objective, point, loss, gradient):
+        return np.full(objective.n_problems, np.inf)
+
+    monkeypatch.setattr(certificate, "dual_gap", infinite)
+
+
+@over_solvers
+@over_three_losses
+@pytest.mark.usefixtures("no_gap")
+def test_the_decrement_certifies_where_the_gap_does_not(solver, penalty, loss):
+    problem = make_problem(loss, penalty)
+    result = solve(problem.objective(), solver, tol=TOL)
+    assert set(result.status) == {Status.CONVERGED}
+    assert (result.optimality <= TOL).all()
+    assert np.isinf(result.dual_gap).all()
+    point = problem.point_of(result)
+    goal = 0.01 * TOL * problem.null_value()
+    if problem.l1_ratio == 0:
+        assert (problem.decrement(point) <= goal).all()
+    else:
+        assert (problem.value(point) - problem.lower_bound(point) <= goal).all()
+
+
+@over_solvers
+@over_three_losses
+@over_intercepts
+def test_tol_0_ends_at_the_last_representable_progress(solver, penalty, loss, fit_intercept):
+    problem = make_problem(loss, penalty, fit_intercept=fit_intercept)
+    result = solve(problem.objective(), solver, tol=0.0)
+    assert all(status.converged for status in result.status), names(result)
+    assert result.evaluations < 250
+    assert problem.optimality(problem.point_of(result)).max() < 1e-8
+    tight = solve(problem.objective(), solver, tol=TIGHT)
+    np.testing.assert_allclose(result.objective, tight.objective, rtol=1e-13)
+
+
+@over_solvers
+@over_three_losses
+@pytest.mark.usefixtures("no_gap")
+def test_what_cannot_be_certified_ends_stalled(solver, penalty, loss, monkeypatch):
+    """Neither gap nor decrement is ever small enough: the fit ends all the same, and says so."""
+    problem = make_problem(loss, penalty)
+    monkeypatch.setattr(table, "PRECISION", -1.0)
+    result = solve(problem.objective(), solver, tol=-1.0)
+    assert set(result.status) == {Status.STALLED}
+    assert result.evaluations < 500
+    assert problem.optimality(problem.point_of(result)).max() < 1e-6
+
+
+# ---- hard data ------------------------------------------------------------------------------
+
+SEEDS = range(1 if numba.config.DISABLE_JIT else 6)
+OPTIMA = {0: 0.119585, 1: 0.166559, 2: 0.124905}  # of a damped Newton on standardised columns
+
+
+def units(seed, coupled=True, **parameters):
+    """Sixty features, five of them in other units."""
+    X, y = make_classification(
+        n_samples=100,
+        n_features=60,
+        n_informative=20,
+        n_classes=2 + seed % 3,
+        random_state=seed,
+    )
+    X[:, 1] *= 1e3
+    X[:, 1] -= 1e5
+    X[:, 0] *= 1e-2
+    X[:, 7] *= 1e6
+    X[:, 9] = X[:, 9] * 1e-9 + 1
+    return Problem(X, y.astype(np.int64), np.ones(100), 2 + seed % 3, coupled, **parameters)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+def test_features_in_other_units_reach_the_optimum(seed, solver):
+    problem = units(seed)
+    result = solve(problem.objective(), solver)
+    assert_certified(problem, result)
+    if seed in OPTIMA:
+        assert abs(result.objective.item() - OPTIMA[seed]) < 6e-7
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@over_coupled
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_features_in_other_units_are_certified(seed, coupled, l1_ratio):
+    problem = units(seed, coupled, l1_ratio=l1_ratio)
+    assert_certified(problem, solve(problem.objective()))
+
+
+SHAPES = {
+    "collinear": lambda X: np.column_stack([X, X[:, 0] - 2 * X[:, 1]]),
+    "nearly collinear": lambda X: np.column_stack([X, X[:, 0] + 1e-9 * X[:, 1]]),
+    "duplicates": lambda X: np.column_stack([X, X[:, 0], X[:, 0]]),
+    "constants": lambda X: np.column_stack([np.full(len(X), 3.7), X, np.full(len(X), -1e6)]),
+    "empty": lambda X: np.column_stack([X, np.zeros((len(X), 3))]),
+    "far from 0": lambda X: X + 1e6,
+    "constant alone": lambda X: np.full((len(X), 1), 0.1),
+}
+
+
+@over_solvers
+@over_three_losses
+@pytest.mark.parametrize("shape", SHAPES)
+def test_dependent_and_constant_features(solver, penalty, loss, shape):
+    problem = make_problem(loss, penalty)
+    problem = replace(problem, X=SHAPES[shape](problem.X))
+    result = solve(problem.objective(), solver)
+    assert_certified(problem, result)
+    if shape == "duplicates" and problem.l1_ratio < 1:
+        np.testing.assert_allclose(result.coef[:, 0], result.coef[:, -1], atol=1e-3)
+    if shape in ("constants", "empty", "constant alone"):
+        constant = np.ptp(problem.X, axis=0) == 0
+        np.testing.assert_allclose(result.coef[:, constant], 0.0, atol=1e-9)
+
+
+@over_solvers
+@over_three_losses
+@pytest.mark.parametrize("shape", ["collinear", "duplicates", "constants", "empty"])
+def test_features_that_say_nothing_new(solver, penalty, loss, shape):
+    """Constant ones do not change F, nor do others without a penalty; with one they may lower it."""
+    problem = make_problem(loss, penalty)
+    more = replace(problem, X=SHAPES[shape](problem.X))
+    before, after = (solve(p.objective(), solver, tol=1e-9) for p in (problem, more))
+    if penalty == "none" or shape in ("constants", "empty"):
+        assert_same_value(after, before, rtol=1e-11)
+    else:
+        assert (after.objective <= before.objective * (1 + 1e-11)).all()
+
+
+@over_penalised
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all", "balanced"])
+@over_intercepts
+def test_classes_of_one_row(solver, penalty, loss, fit_intercept):
+    problem = make_problem(loss, penalty, fit_intercept=fit_intercept, n_classes=5)
+    y = np.where(np.arange(60) < 5, problem.y, problem.y % 2)
+    assert np.bincount(y)[2:].tolist() == [1, 1, 1]
+    problem = replace(problem, y=y)
+    assert_certified(problem, solve(problem.objective(), solver))
+
+
+@over_penalised
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+def test_thirty_classes(solver, penalty, loss):
+    problem = make_problem(loss, penalty, n=90, n_classes=30)
+    assert_certified(problem, solve(problem.objective(), solver))
+
+
+@over_penalised
+@over_three_losses
+@pytest.mark.parametrize("C", [1e-6, 1e4])
+def test_penalties_from_strong_to_weak(solver, penalty, loss, C):
+    problem = make_problem(loss, penalty, C=C)
+    assert_certified(problem, solve(problem.objective(), solver))
+
+
+@over_solvers
+@over_three_losses
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_weights_of_any_size(solver, penalty, loss, scale):
+    """All weights larger and C smaller by as much: the same problem."""
+    problem = make_problem(loss, penalty)
+    larger = replace(problem, s=problem.s * scale, C=problem.C / scale)
+    same, result = (solve(p.objective(), solver, tol=1e-9) for p in (problem, larger))
+    assert_same_value(result, same, rtol=1e-12)
+    np.testing.assert_allclose(result.coef, same.coef, atol=1e-7)
+
+
+def apart(loss, far=20.0, classes=(0, 1, 2)):
+    """The classes far out, each on an axis of its own."""
+    problem = make_problem(loss, "none")
+    X = problem.X.copy()
+    for k in classes:
+        X[:, k] += far * (problem.y == k)
+    return replace(problem, X=X)
+
+
+@over_losses
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+def test_separable_classes_without_a_penalty(loss, solver):
+    problem = apart(loss)
+    result = solve(problem.objective(), solver)
+    assert set(result.status) == {Status.SEPARABLE}
+    assert problem.objective().separates(problem.point_of(result)).all()
+    assert np.isfinite(result.coef).all()
+    assert (result.objective < 0.05).all()
+    assert_true(problem, result)
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+def test_separable_is_said_of_the_problems_that_are(solver):
+    """The first class is far from the others, which overlap."""
+    problem = apart("one-vs-all", far=50.0, classes=(0,))
+    result = solve(problem.objective(), solver)
+    assert names(result) == ["SEPARABLE", "CONVERGED", "CONVERGED"]
+    assert_true(problem, result)
+    point = problem.point_of(result)
+    assert (problem.optimality(point)[1:] <= TOL).all()
+    assert (problem.decrement(point)[1:] <= 0.01 * TOL * problem.null_value()[1:]).all()
+
+
+@over_losses
+def test_separable_classes_with_a_penalty_are_no_trouble(loss):
+    problem = replace(apart(loss), C=1e6)
+    assert_certified(problem, solve(problem.objective()))
+
+
+# ---- the end of the iterations --------------------------------------------------------------
+
+
+def in_other_units(problem):
+    """Hard enough not to be done in a few iterations."""
+    scale, shift = np.array([1e-3, 1.0, 1e3, 10.0]), np.array([1.0, -30.0, 1e3, 0.0])
+    return replace(problem, X=problem.X * scale + shift)
+
+
+@over_solvers
+@over_losses
+@pytest.mark.parametrize("max_iter", [0, 1, 2])
+def test_too_few_iterations_are_admitted(solver, penalty, loss, max_iter):
+    problem = in_other_units(make_problem(loss, penalty))
+    objective = problem.objective()
+    result = solve(objective, solver, tol=1e-9, max_iter=max_iter)
+    assert Status.MAX_ITER in result.status
+    assert set(result.status) <= {Status.MAX_ITER, Status.CONVERGED}
+    assert (result.n_iter <= max_iter).all()
+    assert_true(problem, result)
+    assert (result.objective <= problem.null_value().astype(float) * (1 + 1e-12)).all()
+    if max_iter == 0:
+        np.testing.assert_allclose(problem.point_of(result), objective.null_point(), atol=1e-15)
+
+
+@over_solvers
+@over_losses
+def test_more_iterations_end_lower(solver, penalty, loss):
+    problem = in_other_units(make_problem(loss, penalty))
+    sums = [
+        solve(problem.objective(), solver, tol=1e-9, max_iter=max_iter).objective.sum()
+        for max_iter in (0, 1, 3, 1000)
+    ]
+    assert (np.diff(sums) <= 1e-12).all()
+    assert sums[-1] < sums[0]
+
+
+@over_three_losses
+@pytest.mark.parametrize("max_iter", [1, 2, 5])
+def test_iterations_on_parts_of_the_rows_count(loss, max_iter, monkeypatch):
+    monkeypatch.setattr(lbfgs, "ROWS_A_COORDINATE", 1)
+    problem = in_other_units(make_problem(loss, n=320))
+    result = solve(problem.objective(), "lbfgs", tol=1e-9, max_iter=max_iter)
+    assert (result.n_iter <= max_iter).all()
+    assert_true(problem, result)
+
+
+@over_three_losses
+@pytest.mark.parametrize("max_iter", [0, 1, 2, 5])
+def test_iterations_in_the_row_space_count(loss, max_iter, monkeypatch):
+    problem = make_problem(loss, n=15, p=40)
+    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 3 * 16 if problem.softmax else 16)
+    result = solve(problem.objective(), tol=1e-9, max_iter=max_iter)
+    assert (result.n_iter <= max_iter).all()
+    assert_true(problem, result)
+
+
+# ---- work -----------------------------------------------------------------------------------
+
+
+@over_nonsmooth
+@over_losses
+@over_intercepts
+def test_below_the_smallest_useful_c_the_null_model_costs_a_pass_or_two(
+    penalty, loss, fit_intercept
+):
+    problem = make_problem(loss, penalty, fit_intercept=fit_intercept)
+    _, gradient = problem.loss_gradient(problem.objective().null_point())
+    largest = float(np.abs(gradient[:, :4]).max())
+    smallest_C = problem.l1_ratio / (problem.s.sum() * largest)
+    objective = replace(problem, C=0.999 * smallest_C).objective()
+    result = solve(objective, tol=1e-8)
+    assert all(status.converged for status in result.status)
+    assert not result.coef.any()
+    assert objective.counts["rows"] <= 2 * 60
+    assert result.evaluations == objective.counts["rows"] / 60
+    assert solve(replace(problem, C=1.01 * smallest_C).objective(), tol=1e-8).coef.any()
+
+
+@over_solvers
+@over_three_losses
+def test_the_optimum_is_recognised_and_any_start_leads_there(solver, penalty, loss):
+    problem = make_problem(loss, penalty)
+    first = solve(problem.objective(), solver, tol=1e-8)
+    again = solve(problem.objective(), solver, tol=1e-6, start=problem.point_of(first))
+    assert_same_value(again, first, rtol=1e-8)
+    assert again.evaluations <= 4
+    (far,) = problem.points(1, scale=3.0)
+    before = far.copy()
+    elsewhere = solve(problem.objective(), solver, tol=1e-8, start=far)
+    assert_same_value(elsewhere, first, rtol=1e-10)
+    np.testing.assert_array_equal(far, before)
+
+
+# twice what was seen, the most over softmax and one-vs-all (and seeds)
+EVALUATIONS = {
+    "wine": {"newton l2": 20, "lbfgs l2": 36, "lbfgs l1": 84, "lbfgs elastic net": 104},
+    "digits": {"newton l2": 32, "lbfgs l2": 54, "lbfgs l1": 474, "lbfgs elastic net": 366},
+    "units": {"newton l2": 24, "lbfgs l2": 50, "lbfgs l1": 330, "lbfgs elastic net": 254},
+}
+
+
+def assert_evaluations(problem, case, most):
+    """A default fit converges within so many passes over the data."""
+    solver, penalty = case.split(" ", 1)
+    problem = replace(problem, l1_ratio=PENALTIES[penalty]["l1_ratio"])
+    result = solve(problem.objective(), solver)
+    assert all(status.converged for status in result.status)
+    assert result.evaluations <= most
+
+
+@over_coupled
+@pytest.mark.parametrize("case", EVALUATIONS["wine"])
+def test_evaluations_for_wine(case, coupled):
+    X, y = load_wine(return_X_y=True)
+    problem = Problem(X, y.astype(np.int64), np.ones(len(y)), 3, coupled)
+    assert_evaluations(problem, case, EVALUATIONS["wine"][case])
+
+
+@needs_jit
+@over_coupled
+@pytest.mark.parametrize("case", EVALUATIONS["digits"])
+def test_evaluations_for_digits(case, coupled):
+    X, y = load_digits(return_X_y=True)
+    problem = Problem(X, y.astype(np.int64), np.ones(len(y)), 10, coupled)
+    assert_evaluations(problem, case, EVALUATIONS["digits"][case])
+
+
+@needs_jit
+@over_coupled
+@pytest.mark.parametrize("case", EVALUATIONS["units"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_evaluations_for_features_in_other_units(case, coupled, seed):
+    assert_evaluations(units(seed, coupled), case, EVALUATIONS["units"][case])
+
+
+# ---- the same every time --------------------------------------------------------------------
+
+
+@over_solvers
+@over_three_losses
+@pytest.mark.parametrize("storage", ["C", "F", "CSR"])
+def test_neither_threads_nor_repetition_change_a_bit(solver, penalty, loss, storage, monkeypatch):
+    monkeypatch.setattr(_design, "CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(_design, "WORTH", 0)
+    problem = make_problem(loss, penalty, storage)
+    results = [solve(problem.objective(), solver) for _ in range(2)]
+    for n_threads in (2, 3):
+        with CountingWorkers(n_threads) as workers:
+            results.append(solve(problem.objective(workers), solver))
+        assert max(workers.parts) == _design.CHUNKS
+    for result in results[1:]:
+        for name in ("coef", "intercept", "objective", "optimality", "dual_gap", "n_iter"):
+            np.testing.assert_array_equal(getattr(result, name), getattr(results[0], name))
+
+
+# ---- what is said ---------------------------------------------------------------------------
+
+REMEDIES = {
+    Status.MAX_ITER: ("iteration limit", "max_iter", "tol"),
+    Status.STALLED: ("Rounding errors", "StandardScaler", "smaller C"),
+    Status.SEPARABLE: ("linearly separable", "without a penalty", "finite C"),
+}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_status_names_cause_and_remedy(status):
+    assert status.converged == (status not in REMEDIES)
+    for words in REMEDIES.get(status, ("optimum is reached and certified",)):
+        assert words in status.value
+
+
+@over_solvers
+def test_verbose_prints_the_trace(solver, penalty, capsys):
+    problem = make_problem("one-vs-all", penalty)
+    result = solve(problem.objective(), solver, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(result.trace) > 0
+    for line, entry in zip(lines, result.trace, strict=True):
+        assert line.startswith(f"[sk_softmax] iteration {entry['iteration']}  stage ")
+        assert f"optimality {entry['optimality']:.3g}" in line
+        assert f"open {entry['open']}" in line
+
+
+@over_solvers
+def test_the_trace_ends_with_nothing_open(solver, penalty, capsys):
+    problem = make_problem("one-vs-all", penalty)
+    result = solve(problem.objective(), solver)
+    assert capsys.readouterr().out == ""
+    iterations = [entry["iteration"] for entry in result.trace]
+    assert (np.diff(iterations) >= 0).all()
+    assert result.n_iter.max() <= iterations[-1]
+    assert result.trace[-1]["open"] == 0
+    assert result.trace[-1]["optimality"] <= TOL
+
+
+def test_a_run_knows_which_problems_are_open():
+    objective = make_problem("one-vs-all").objective()
+    control = solution.Control(tol=1e-4, goal=np.full(3, 1e-6), max_iter=5)
+    run = solution.Run(objective, control, objective.null_point())
+    assert run.open.tolist() == [0, 1, 2]
+    run.finish(np.array([1]), Status.STALLED)
+    assert run.open.tolist() == [0, 2]
+    assert run.goes_on
+    run.count(run.open, 5)
+    assert not run.goes_on
+    result = run.solution("none")
+    assert result.status == [Status.MAX_ITER, Status.STALLED, Status.MAX_ITER]
+    assert result.n_iter.tolist() == [5, 0, 5]
