@@ -6,7 +6,11 @@ python -m benchmarks.report benchmarks/results/quick.csv --output quick.md
 
 import argparse
 import math
+import sys
 from pathlib import Path
+
+if not __package__:  # run as a file: `python benchmarks/report.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import results
 from benchmarks.objective import GOAL

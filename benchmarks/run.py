@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+if not __package__:  # run as a file: `python benchmarks/run.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks import adapters, problems, results
 from benchmarks.measure import Settings, measure_case
 from benchmarks.progress import Progress

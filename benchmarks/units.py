@@ -7,11 +7,15 @@ and at ``max_iter=10000, tol=1e-8``; F is recomputed by `benchmarks.objective` f
 """
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
+
+if not __package__:  # run as a file: `python benchmarks/units.py`
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.adapters import ours
 from benchmarks.adapters.newton import DampedNewton

@@ -426,7 +426,7 @@ def test_dependent_and_constant_features(solver, penalty, loss, shape):
 @over_three_losses
 @pytest.mark.parametrize("shape", ["collinear", "duplicates", "constants", "empty"])
 def test_features_that_say_nothing_new(solver, penalty, loss, shape):
-    """Constant ones do not change F, nor do others without a penalty; with one they may lower it."""
+    """F stays, but for a penalty that dependent features let spread: then it may fall."""
     problem = make_problem(loss, penalty)
     more = replace(problem, X=SHAPES[shape](problem.X))
     before, after = (solve(p.objective(), solver, tol=1e-9) for p in (problem, more))
