@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
@@ -286,7 +286,15 @@ def test_units_do_not_matter_without_a_penalty(Classifier, rows, exponents):
     assert_same_model(classifier, other, rows.X, rows.X * units)
 
 
+ONE_ROW_APART = Rows(
+    np.array([[0.0], [0.0], [0.125], [0.0]]),
+    np.array([0, 1, 0, 0]),
+    np.array([0.25, 1.25, 0.25, 0.75]),
+)
+
+
 @given(rows=rows(), penalty=penalties)
+@example(rows=ONE_ROW_APART, penalty={"l1_ratio": 1.0})  # certified when no problem was open
 def test_no_penalty_is_the_limit_of_small_penalties(Classifier, rows, penalty):
     rows = inseparable(rows)
     free = Classifier(C=np.inf, l1_ratio=penalty["l1_ratio"], tol=TIGHT)

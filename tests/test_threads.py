@@ -15,7 +15,9 @@ SEVERAL = 2  # threads that BLAS has before a fit
 
 def blas_threads():
     """Threads of each BLAS library that is loaded."""
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
 
 
 def in_nobody_s_control():
