@@ -126,8 +126,8 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
                 n_classes=data.classes.size,
                 coupled=self._coupled,
                 balanced=not rows_balance,
-                C=self.C,
-                l1_ratio=self.l1_ratio,
+                C=float(self.C),
+                l1_ratio=float(self.l1_ratio),
                 fit_intercept=self.fit_intercept,
                 workers=workers,
             )

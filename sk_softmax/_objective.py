@@ -27,6 +27,7 @@ from ._threads import Workers
 from ._typing import Array
 
 KHATRI_RAO_FEATURES = 128  # up to here products of features are packed into one matrix product
+STRONGEST = 1e300  # a penalty beyond which nothing changes
 MOSTLY = 0.4  # of the coordinates, from which their Hessian is cut out of the whole one
 DIRECT = 2e6  # n (K q)^2 up to which calls cost more than operations
 BLOCK_ENTRIES = 2**19  # of the packed products made at a time
@@ -419,7 +420,7 @@ def make_objective(
     fit_intercept : bool
     workers : Workers
     """
-    S = s.sum()
+    S = float(s.sum())
     share = np.bincount(y, s, n_classes) / S
     binary = n_classes == 2
     columns = np.array([1]) if binary else np.arange(n_classes)
@@ -435,11 +436,12 @@ def make_objective(
         target = Target(y, s, columns, positive, negative)
     sums, means, center = _sums(design, target, fit_intercept)
     m = 1 if coupled else columns.size
+    strength = min(1 / (C * S), STRONGEST) if C * S > 0 else STRONGEST
     return Objective(
         design=design,
         target=target,
-        lambda1=np.full(m, l1_ratio / C / S),
-        lambda2=np.full(m, (1 - l1_ratio) / C / S),
+        lambda1=np.full(m, l1_ratio * strength),
+        lambda2=np.full(m, (1 - l1_ratio) * strength),
         fit_intercept=fit_intercept,
         class_sums=sums,
         means=means,

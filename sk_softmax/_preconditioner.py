@@ -375,8 +375,9 @@ def null_curvature(objective: Objective) -> Array:
     first, variance = objective.design.moments(objective.target.s)
     if objective.fit_intercept:
         variance = np.maximum(variance - first**2, 1e-16 * variance)
-    share = objective.class_sums[:, p:] if objective.fit_intercept else None
-    pi = share if share is not None else np.full((objective.K, 1), 1 / max(2, objective.K))
+    pi = np.full((objective.K, 1), 1 / objective.K if objective.coupled else 0.5)
+    if objective.fit_intercept:
+        pi = objective.class_sums[:, p:]
     curvature = np.ones((objective.K, objective.q))
     curvature[:, :p] = variance
     curvature *= pi * (1 - pi)

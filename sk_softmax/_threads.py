@@ -79,40 +79,74 @@ class Workers:
 
 
 class _BlasLimit:
-    """One BLAS thread while at least one fit runs in this process."""
+    """One BLAS thread while at least one fit runs in this process.
+
+    Most builds of BLAS have one number of threads for the process; those on OpenMP have one for
+    each thread that calls them.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._fits = 0
-        self._limiter: Any = None
+        self._process: Saved = []
 
-    def enter(self) -> None:
+    def enter(self) -> "Saved":
+        """Set the limit; what this thread must give to `leave`."""
+        process_wide, by_thread = _blas_libraries()
         with self._lock:
             self._fits += 1
             if self._fits == 1:
-                self._limiter = _controller().limit(limits=1, user_api="blas")
+                self._process = _set_to_one(process_wide)
+            return _set_to_one(by_thread)
 
-    def leave(self) -> None:
+    def leave(self, own: "Saved") -> None:
+        """Lift the limit of this thread, and after the last fit that of the process."""
         with self._lock:
+            _restore(own)
             self._fits -= 1
             if self._fits == 0:
-                self._limiter.restore_original_limits()
-                self._limiter = None
+                _restore(self._process)
 
     def forget(self) -> None:
         """In a forked child no fit of the parent goes on: give BLAS its threads back."""
-        limiter = self._limiter
+        limited, saved = self._fits > 0, self._process
         self.__init__()  # type: ignore[misc]
-        if limiter is not None:
-            limiter.restore_original_limits()
+        if limited:
+            _restore(saved)
+
+
+Saved = list[tuple[Any, int]]  # libraries and their numbers of threads
+
+
+def _set_to_one(libraries: list[Any]) -> Saved:
+    saved = [(library, library.num_threads) for library in libraries]
+    _restore([(library, 1) for library in libraries])
+    return saved
+
+
+def _restore(saved: Saved) -> None:
+    for library, n_threads in saved:
+        # From version 3.8 threadpoolctl lets only one thread at a time control OpenBLAS, until
+        # told otherwise; here our own lock sees to that.
+        release = getattr(library, "clear_controlling_thread", None)
+        if release is not None:
+            release(force=True)
+        library.set_num_threads(n_threads)
+        if release is not None:
+            release(force=True)
 
 
 @cache
-def _controller() -> ThreadpoolController:
-    """Looking for the loaded BLAS libraries takes milliseconds: done once."""
+def _blas_libraries() -> tuple[list[Any], list[Any]]:
+    """The loaded BLAS libraries with a limit for the process, and with one for each thread.
+
+    Looking for them takes milliseconds, so it is done once.
+    """
     import scipy.linalg  # noqa: F401  (so that SciPy's own BLAS is loaded and found)
 
-    return ThreadpoolController()
+    found = [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
+    by_thread = [lib for lib in found if getattr(lib, "threading_layer", "") == "openmp"]
+    return [lib for lib in found if lib not in by_thread], by_thread
 
 
 _blas_limit = _BlasLimit()
@@ -123,8 +157,8 @@ if hasattr(os, "register_at_fork"):
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """BLAS at one thread inside the block; fits in several threads share one limit."""
-    _blas_limit.enter()
+    own = _blas_limit.enter()
     try:
         yield
     finally:
-        _blas_limit.leave()
+        _blas_limit.leave(own)

@@ -343,6 +343,24 @@ def test_curvature_is_the_diagonal_of_the_hessian(loss, storage, fit_intercept, 
     np.testing.assert_allclose(objective.curvature(point), diagonal, rtol=1e-11)
 
 
+@over_storage
+@over_intercepts
+def test_uncertainty_is_a_weighted_covariance(storage, fit_intercept):
+    problem = make_problem("softmax", "l2", storage, fit_intercept)
+    objective = problem.objective()
+    (point,) = problem.points(1)
+    P = problem.probability(point).astype(float)
+    X = problem.dense() - objective.center
+    weight = problem.weights * (P * (1 - P)).sum(axis=1)
+    exact = (X * weight[:, None]).T @ X
+    np.testing.assert_allclose(objective.uncertainty(point, None, None), exact, rtol=1e-11)
+    rows, scale = np.array([3, 5, 40]), np.array([2.0, 1.0, 0.5])
+    few = (X[rows] * (weight[rows] * scale)[:, None]).T @ X[rows]
+    np.testing.assert_allclose(
+        objective.uncertainty(point, rows, scale), few, rtol=1e-11, atol=1e-15
+    )
+
+
 @over_losses
 @over_storage
 @over_intercepts

@@ -14,16 +14,19 @@ from sk_softmax._preconditioner import (
     Centring,
     Diagonal,
     Factor,
+    Kronecker,
     can_factor,
     diagonal,
     factor,
     hessian_sample,
     in_row_space,
     inverse_factor,
+    kronecker,
     null_curvature,
     pseudo_inverse_factor,
     stratified_rows,
     wide,
+    without_factor,
 )
 from sk_softmax._solvers.table import solve
 
@@ -150,7 +153,10 @@ def test_step_and_pull_are_adjoint(loss, fit_intercept):
     problem = in_other_units(make_problem(loss, fit_intercept=fit_intercept))
     objective = problem.objective()
     point, gradient = problem.points(2)
-    for change in (factor(objective, 1e-6 * point), diagonal(objective)):
+    changes = [factor(objective, 1e-6 * point), diagonal(objective)]
+    if problem.softmax:
+        changes.append(kronecker(objective, 1e-6 * point))
+    for change in changes:
         like = change.pull(gradient)
         u = np.random.default_rng(0).normal(size=like.shape)
         step = change.step(u)
@@ -188,9 +194,15 @@ def test_a_factor_s_step_solves_the_newton_system(loss, storage, fit_intercept, 
     change = factor(objective, point)
     assert change.exact
     assert change.jitter == (JITTER if penalty == "l2" else 0.0)
+    solves_newton_system(problem, change, point)
+
+
+def solves_newton_system(problem, change, point):
+    """Whether the step from ``change`` solves H step = gradient, H and its decrement the twin's."""
+    objective = problem.objective()
     _, gradient = objective.smooth(point)
     step = change.step(change.pull(gradient))
-    size = len(step) * problem.shape[1] // objective.n_problems
+    size = step.size // objective.n_problems
     for H, v, g in zip(
         problem.hessian(point), step.reshape(-1, size), gradient.reshape(-1, size), strict=True
     ):
@@ -198,6 +210,50 @@ def test_a_factor_s_step_solves_the_newton_system(loss, storage, fit_intercept, 
     np.testing.assert_allclose(
         (step * gradient).sum() / 2, problem.decrement(point).sum(), rtol=1e-6
     )
+
+
+@over_storage
+@over_intercepts
+@pytest.mark.parametrize("penalty", ["l2", "none"])
+def test_the_kronecker_form_is_exact_at_the_null_model(
+    storage, fit_intercept, penalty, monkeypatch
+):
+    monkeypatch.setattr(_preconditioner, "ROWS_A_FEATURE", 1000)  # all rows
+    problem = make_problem("softmax", penalty, storage, fit_intercept)
+    objective = problem.objective()
+    null = objective.null_point()
+    solves_newton_system(problem, kronecker(objective, null), null)
+
+
+def test_the_kronecker_form_is_near_the_hessian_elsewhere_and_on_a_sample(monkeypatch):
+    """In its variables the Hessian's eigenvalues spread far less than before."""
+    problem = make_problem("softmax", n=2000)
+    X = problem.X @ np.linalg.cholesky(np.eye(4) + 99 * np.ones((4, 4)))
+    problem = replace(problem, X=X)
+    objective = problem.objective()
+    (point,) = problem.points(1, scale=0.05)
+    (H,) = problem.hessian(point)
+
+    def spread(H):
+        values = np.linalg.eigvalsh(H)[1:]  # the first: the shift of all intercepts
+        return values[-1] / values[0]
+
+    for rows_a_feature in (50, 10**6):
+        monkeypatch.setattr(_preconditioner, "ROWS_A_FEATURE", rows_a_feature)
+        change = kronecker(objective, point)
+        M = np.array([change.step(u[None]).ravel() for u in np.eye(15)]).T
+        assert spread(M.T @ H @ M) < 4
+        assert spread(H) > 100
+
+
+@over_losses
+def test_without_a_factor_softmax_takes_the_kronecker_form_and_others_a_diagonal(loss, monkeypatch):
+    problem = make_problem(loss)
+    objective = problem.objective()
+    expected = Kronecker if problem.softmax else Diagonal
+    assert type(without_factor(objective, objective.null_point())) is expected
+    monkeypatch.setattr(_preconditioner, "LARGEST_COVARIANCE", 3)
+    assert type(without_factor(objective, objective.null_point())) is Diagonal
 
 
 @over_intercepts

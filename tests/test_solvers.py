@@ -34,6 +34,7 @@ over_solvers = pytest.mark.parametrize(("solver", "penalty"), SOLVERS)
 over_penalised = pytest.mark.parametrize(
     ("solver", "penalty"), [case for case in SOLVERS if case[1] != "none"]
 )
+over_smooth_solvers = pytest.mark.parametrize("solver", ["newton", "lbfgs"])
 over_smooth = pytest.mark.parametrize("penalty", ["l2", "none"])
 over_nonsmooth = pytest.mark.parametrize("penalty", ["l1", "elastic net"])
 over_losses = pytest.mark.parametrize("loss", LOSSES)
@@ -221,28 +222,52 @@ def test_a_hessian_from_a_sample_of_the_rows(loss, penalty, monkeypatch):
     assert_same_value(result, direct)
 
 
-def without_hessian(monkeypatch):
-    """Nothing is small enough to be formed: no Hessian, and no covariance of the features."""
-    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 0)
-    monkeypatch.setattr(_preconditioner, "LARGEST_COVARIANCE", 0, raising=False)
+@pytest.fixture(params=["kronecker", "diagonal"])
+def without_hessian(request, monkeypatch):
+    """No Hessian is small enough to be formed; the covariance of softmax's features, or not."""
+
+    def patch():
+        monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 0)
+        if request.param == "diagonal":
+            monkeypatch.setattr(_preconditioner, "LARGEST_COVARIANCE", 0)
+
+    return patch
 
 
 @over_losses
 @over_smooth
 @pytest.mark.parametrize("storage", ["C", "CSR"])
 @over_intercepts
-@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
-def test_without_a_hessian(loss, penalty, storage, fit_intercept, solver, monkeypatch, spy):
+@over_smooth_solvers
+def test_without_a_hessian(loss, penalty, storage, fit_intercept, solver, without_hessian, spy):
     """Plain L-BFGS and its finish, and Newton steps from conjugate gradients."""
     problem = make_problem(loss, penalty, storage, fit_intercept)
     direct = solve(problem.objective(), "newton", tol=TIGHT)
-    without_hessian(monkeypatch)
-    owner, name = {"newton": (newton, "conjugate_gradient"), "lbfgs": (lbfgs, "diagonal")}[solver]
-    taken = spy(owner, name)
+    without_hessian()
+    taken = spy(
+        *{"newton": (newton, "conjugate_gradient"), "lbfgs": (lbfgs, "without_factor")}[solver]
+    )
     result = solve(problem.objective(), solver, tol=TIGHT)
     assert taken
     assert_certified(problem, result, TIGHT)
     assert_same_value(result, direct)
+
+
+@over_losses
+@over_smooth
+@over_smooth_solvers
+@pytest.mark.parametrize("tol", [TOL, 1e-8])
+@pytest.mark.parametrize("seed", range(3))
+def test_nearly_collinear_features_without_a_hessian(
+    loss, penalty, solver, tol, seed, without_hessian
+):
+    """Conjugate gradients that stop early see little of what is left along flat directions."""
+    problem = make_problem(loss, penalty, seed=seed, n=120, C=1e4 if penalty == "l2" else np.inf)
+    X = problem.X.copy()
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
+    problem = replace(problem, X=X)
+    without_hessian()
+    assert_certified(problem, solve(problem.objective(), solver, tol=tol), tol)
 
 
 @over_losses
@@ -379,7 +404,7 @@ def units(seed, coupled=True, **parameters):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@over_smooth_solvers
 def test_features_in_other_units_reach_the_optimum(seed, solver):
     problem = units(seed)
     result = solve(problem.objective(), solver)
@@ -394,6 +419,22 @@ def test_features_in_other_units_reach_the_optimum(seed, solver):
 def test_features_in_other_units_are_certified(seed, coupled, l1_ratio):
     problem = units(seed, coupled, l1_ratio=l1_ratio)
     assert_certified(problem, solve(problem.objective()))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@over_coupled
+@over_smooth_solvers
+def test_features_in_other_units_without_a_hessian(seed, coupled, solver, without_hessian):
+    """A weak penalty may take too many iterations, which the status then says."""
+    without_hessian()
+    problem = units(seed, coupled)
+    assert_certified(problem, solve(problem.objective(), solver))
+    problem = units(seed, coupled, C=100.0)
+    result = solve(problem.objective(), solver)
+    if set(result.status) == {Status.MAX_ITER}:
+        assert_true(problem, result)
+    else:
+        assert_certified(problem, result)
 
 
 SHAPES = {
@@ -424,7 +465,7 @@ def test_dependent_and_constant_features(solver, penalty, loss, shape):
 
 @over_smooth
 @over_three_losses
-@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@over_smooth_solvers
 @pytest.mark.parametrize("far", [1e6, 1e8])
 def test_features_very_far_from_0(penalty, loss, solver, far):
     """Rounding hides the gradient's last digits; the suboptimality is certified all the same."""
@@ -495,7 +536,7 @@ def apart(loss, far=20.0, classes=(0, 1, 2)):
 
 
 @over_losses
-@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@over_smooth_solvers
 def test_separable_classes_without_a_penalty(loss, solver):
     problem = apart(loss)
     result = solve(problem.objective(), solver)
@@ -506,7 +547,7 @@ def test_separable_classes_without_a_penalty(loss, solver):
     assert_true(problem, result)
 
 
-@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@over_smooth_solvers
 def test_separable_is_said_of_the_problems_that_are(solver):
     """The first class is far from the others, which overlap."""
     problem = apart("one-vs-all", far=50.0, classes=(0,))

@@ -48,7 +48,7 @@ def bounded(objective: Objective, control: Control, start: Array) -> Solution:
         progress = value < best_value * (1 - PROGRESS) or violation < 0.5 * best_violation
         failures = 0 if progress else failures + 1
         best_value, best_violation = min(best_value, value), min(best_violation, violation)
-        if not progress:
+        if not progress and run.open.size:
             _certify_by_decrement(run)
         if failures == PATIENCE:
             run.finish(run.open, Status.STALLED)
