@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "contributing.rst"
 LAYERS = (
     ("_version", "_typing", "_threads", "_kernels"),
     ("_design",),
+    ("_curvature",),
     ("_objective",),
     ("_preconditioner",),
     ("_solvers",),
