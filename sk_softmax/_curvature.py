@@ -210,26 +210,33 @@ class Curvature:
         return result
 
     def hessian_product(self, point: Array) -> Callable[[Array], Array]:
-        """The map V (K, q) -> H V, H the Hessian of the mean loss in (coef, intercept)."""
+        """The map V (K, q) -> H V, H the Hessian of the mean loss, centred as in `hessian`."""
         coef, intercept = self.split(point)
+        sparse = isinstance(self.design, CSRDesign)
+        c = self.center
 
         def blocks() -> Iterator[tuple[Any, Array, Array]]:
             for rows, X in self.design.native_blocks():
                 P = self._probability(X @ coef.T + intercept)
-                yield X, P, self._row_weights(rows) * P
+                yield X if sparse else X - c, P, self._row_weights(rows) * P
 
-        stored = list(blocks()) if isinstance(self.design, CSRDesign) else None
+        stored = list(blocks()) if sparse else None
 
         def product(V: Array) -> Array:
             result = np.zeros_like(V)
             by_coef, by_intercept = self.split(V)
+            if sparse:  # X cannot be centred in place
+                by_intercept = by_intercept - by_coef @ c
             for X, P, weight in blocks() if stored is None else stored:
                 T = X @ by_coef.T + by_intercept
-                T = weight * (
-                    T - (P * T).sum(axis=1, keepdims=True) if self.coupled else T * (1 - P)
-                )
-                result[:, : self.p] += (X.T @ T).T
-                result[:, self.p :] += T.sum(axis=0)[:, None]
+                if self.coupled:
+                    T -= (P * T).sum(axis=1, keepdims=True)
+                else:
+                    T *= 1 - P
+                T *= weight
+                total = T.sum(axis=0)[:, None]
+                result[:, : self.p] += (X.T @ T).T - total * c if sparse else T.T @ X
+                result[:, self.p :] += total
             return result
 
         return product

@@ -112,15 +112,23 @@ class Kronecker:
 
     def step(self, u: Array) -> Array:
         """M u as a step (K, q), for u of shape (1, K q)."""
-        p = self.U.shape[0]
-        step = self.E @ (u.reshape(self.scale.shape) * self.scale)
-        step[:, :p] = step[:, :p] @ self.U.T
-        return self.centring.undo(step)
+        return self.centring.undo(self.centred_step(u))
 
     def pull(self, gradient: Array) -> Array:
         """M' gradient, (1, K q): the gradient by u."""
+        return self.centred_pull(self.centring.pull(gradient))
+
+    def centred_step(self, u: Array) -> Array:
+        """T^-1 M u, (K, q)."""
         p = self.U.shape[0]
-        pulled = self.E.T @ self.centring.pull(gradient)
+        step = self.E @ (u.reshape(self.scale.shape) * self.scale)
+        step[:, :p] = step[:, :p] @ self.U.T
+        return step
+
+    def centred_pull(self, gradient: Array) -> Array:
+        """M' T'^-1 gradient, (1, K q)."""
+        p = self.U.shape[0]
+        pulled = self.E.T @ gradient
         pulled[:, :p] = pulled[:, :p] @ self.U
         return (pulled * self.scale).reshape(1, -1)
 
@@ -136,11 +144,19 @@ class Diagonal:
 
     def step(self, u: Array) -> Array:
         """M u as a step (K, q), for u of shape (m, d)."""
-        return self.centring.undo(u.reshape(self.scale.shape) * self.scale)
+        return self.centring.undo(self.centred_step(u))
 
     def pull(self, gradient: Array) -> Array:
         """M' gradient, (m, d): the gradient by u."""
-        scaled = self.centring.pull(gradient) * self.scale
+        return self.centred_pull(self.centring.pull(gradient))
+
+    def centred_step(self, u: Array) -> Array:
+        """T^-1 M u, (K, q)."""
+        return u.reshape(self.scale.shape) * self.scale
+
+    def centred_pull(self, gradient: Array) -> Array:
+        """M' T'^-1 gradient, (m, d)."""
+        scaled = gradient * self.scale
         return scaled.reshape(1, -1) if self.coupled else scaled
 
 

@@ -282,6 +282,7 @@ class Problem:
             eps = max(0, (1 - wanted / np.maximum(totals, np.finfo(float).tiny)).max())
             if eps > 0:
                 T = np.maximum(wanted - (1 - eps) * totals, 0)
+                T = T if T.any() else wanted  # eps is rounding
                 Q = (1 - eps) * P + eps * T / T.sum()
             np.testing.assert_allclose(
                 (weights @ Q).astype(float), wanted.astype(float), rtol=1e-14, atol=1e-14

@@ -12,13 +12,7 @@ from problems import LOSSES, PENALTIES, half_empty, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from scipy.optimize import minimize_scalar
 
-from sk_softmax._solvers.certificate import (
-    CG_TOL,
-    conjugate_gradient,
-    dual_gap,
-    kkt_violation,
-    optimality,
-)
+from sk_softmax._solvers.certificate import dual_gap, kkt_violation, optimality
 from sk_softmax._solvers.gauge import best_shift, least_norm
 from sk_softmax._solvers.table import solve
 
@@ -180,36 +174,6 @@ def test_a_dual_bound_needs_its_class_totals():
 
 
 # ---- conjugate gradients --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("condition", [1.0, 1e3, 1e6])
-def test_conjugate_gradients_leave_a_small_residual(condition):
-    rng = np.random.default_rng(0)
-    Q = np.linalg.qr(rng.normal(size=(12, 12)))[0]
-    H = (Q * np.geomspace(1, condition, 12)) @ Q.T
-    rhs = rng.normal(size=(3, 4))
-    solution = conjugate_gradient(
-        lambda v: (H @ v.ravel()).reshape(v.shape),
-        rhs,
-        lambda v: v / H.diagonal().reshape(3, 4),
-    )
-    assert solution.shape == rhs.shape
-    residual = H @ solution.ravel() - rhs.ravel()
-    assert np.linalg.norm(residual) <= CG_TOL * np.linalg.norm(rhs)
-
-
-def test_conjugate_gradients_solve_a_diagonal_system_at_once():
-    diagonal = np.geomspace(1e-8, 1e8, 12).reshape(3, 4)
-    rhs = np.ones((3, 4))
-    products = []
-
-    def product(v):
-        products.append(1)
-        return diagonal * v
-
-    solution = conjugate_gradient(product, rhs, lambda v: v / diagonal)
-    np.testing.assert_allclose(solution, 1 / diagonal)
-    assert len(products) <= 2
 
 
 # ---- the best shift over classes ------------------------------------------------------------

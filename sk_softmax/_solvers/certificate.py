@@ -3,17 +3,10 @@
 All from one loss and gradient; derivations are in the user guide, "When a fit is done".
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, cg
 
 from .._objective import Objective
 from .._typing import Array
-
-Map = Callable[[Array], Array]
-
-CG_TOL = 0.1  # of the gradient, left by each solve
 
 
 def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
@@ -109,28 +102,3 @@ def _with_class_totals(objective: Objective, G: Array) -> tuple[Array, Array, Ar
         spread = epsilon[:, None]
     PX = objective.class_sums[:, :p] - G[:, :p]
     return G[:, :p] + spread * (PX - T[:, None] * objective.means[:, :p]), epsilon, entropy
-
-
-def conjugate_gradient(product: Map, rhs: Array, precondition: Map, max_iter: int = 200) -> Array:
-    """Solution of H v = rhs by preconditioned conjugate gradients.
-
-    Parameters
-    ----------
-    product : callable
-        v -> H v, H symmetric positive semidefinite; arrays of the shape of ``rhs``.
-    rhs : ndarray
-    precondition : callable
-        v -> an approximation of H^-1 v, symmetric positive semidefinite.
-    max_iter : int, default=200
-    """
-    shape, size = rhs.shape, rhs.size
-
-    def operator(function: Map) -> LinearOperator:
-        return LinearOperator(
-            (size, size), matvec=lambda v: function(v.reshape(shape)).ravel(), dtype=float
-        )
-
-    solution, _ = cg(
-        operator(product), rhs.ravel(), rtol=CG_TOL, maxiter=max_iter, M=operator(precondition)
-    )
-    return solution.reshape(shape)

@@ -9,20 +9,24 @@ References
 Boyd and Vandenberghe (2004), "Convex Optimization", section 9.5: damped Newton and the decrement.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from .._objective import Objective
 from .._preconditioner import Diagonal, Factor, Kronecker, can_factor, factor, without_factor
 from .._typing import Array
-from .certificate import conjugate_gradient, optimality
+from .certificate import optimality
+from .conjugate_gradient import conjugate_gradient
 from .solution import Control, Run, Solution, Status
 
 ARMIJO = 1e-4
 HALVINGS = 40
 ROUNDING = 64 * np.finfo(float).eps
 SHRINK = 0.9
+LOOSE, CERTAIN = (0.1, 200), (1e-8, 1000)  # residual left by conjugate gradients, iterations
 LONG = 0.25  # of the slope at the start, left at the end of a step that is then doubled
 
 
@@ -50,7 +54,7 @@ def newton_step(run: Run, system: "Factored | Iterative") -> None:
     part, rows = run.part(active), run.rows(active)
     here = _Trial.at(part, run.point[rows], run.loss[active], run.gradient[rows])
     step, decrement = system.solve(here.slope)
-    certified = run.certified(active, decrement)
+    certified = run.certified(active, decrement if system.certifies else None)
     run.count(active)
     there, accepted = _line_search(part, here, step, decrement, system, certified, run.control.tol)
     if accepted.any():
@@ -59,6 +63,8 @@ def newton_step(run: Run, system: "Factored | Iterative") -> None:
     if certified.any():
         run.finish(np.intersect1d(active[certified], run.open), Status.CONVERGED)
     stuck = ~accepted & ~certified
+    if stuck.any() and not system.certifies:
+        decrement = system.certificate(here.slope)
     near = decrement <= run.control.goal[active]
     run.finish(active[stuck & near], Status.PRECISION)
     run.finish(active[stuck & ~near], Status.STALLED)
@@ -130,6 +136,11 @@ class Factored:
     """The Newton system of a Hessian that is factored."""
 
     factor: Factor
+    certifies: ClassVar[bool] = True
+
+    def certificate(self, gradient: Array) -> Array:
+        """The decrement, (m,)."""
+        return self.solve(gradient)[1]
 
     def solve(self, gradient: Array) -> tuple[Array, Array]:
         """The Newton step (K, q) and the decrement (m,): half of gradient' H^-1 gradient."""
@@ -151,13 +162,31 @@ class Iterative:
 
     def solve(self, gradient: Array) -> tuple[Array, Array]:
         """The Newton step by conjugate gradients, and its decrement."""
+        pulled = self.change.pull(gradient)
+        u = conjugate_gradient(self._product(), pulled, *(CERTAIN if self.certifies else LOOSE))
+        return -self.change.step(u), (u * pulled).sum(axis=1) / 2
+
+    @property
+    def certifies(self) -> bool:
+        """Whether `solve` is exact enough: without a penalty nothing else certifies."""
+        return not self.part.lambda2.any()
+
+    def certificate(self, gradient: Array) -> Array:
+        """The decrement from a solve that is exact enough to certify, (m,)."""
+        pulled = self.change.pull(gradient)
+        u = conjugate_gradient(self._product(), pulled, *CERTAIN)
+        return (u * pulled).sum(axis=1) / 2
+
+    def _product(self) -> Callable[[Array], Array]:
+        """M' H M as a map."""
+        change = self.change
         product = self.part.hessian_product(self.point)
-        step = -conjugate_gradient(
-            lambda v: product(v) + self.part.ridge(v),
-            gradient,
-            lambda v: self.change.step(self.change.pull(v)),
-        )
-        return step, -self.part.by_problem(step * gradient) / 2
+
+        def in_u(u: Array) -> Array:
+            step = change.centred_step(u)
+            return change.centred_pull(product(step) + self.part.ridge(step))
+
+        return in_u
 
     def norm(self, gradient: Array) -> Array:
         """Length of the gradient in the norm of H^-1, (m,), by conjugate gradients."""

@@ -227,7 +227,8 @@ class Run:
         everything = np.arange(self.objective.n_problems)
         coef, intercept = self.objective.split(self.point)
         if self.objective.coupled:
-            intercept -= intercept.mean()  # a shift that softmax does not see
+            for _ in range(2):  # a shift that softmax does not see, and what rounding leaves of it
+                intercept -= intercept.mean()
         return Solution(
             coef=coef,
             intercept=intercept,

@@ -9,7 +9,8 @@ import numpy as np
 from .._objective import Objective
 from .._preconditioner import Centring, inverse_factor
 from .._typing import Array
-from .certificate import conjugate_gradient, kkt_violation
+from .certificate import kkt_violation
+from .conjugate_gradient import conjugate_gradient
 from .gauge import best_shift
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
@@ -135,14 +136,18 @@ def _iterative_step(
 ) -> Array:
     """The same step by conjugate gradients on Hessian-vector products."""
     product = objective.hessian_product(point)
-    restricted = np.where(support, 1.0, 0.0)
+    curvature = objective.curvature(point) + ridge
+    scale = np.where(
+        support & (curvature > 0), 1 / np.sqrt(np.where(curvature > 0, curvature, 1)), 0
+    )
+    blocks = (objective.n_problems, -1)
 
     def on_support(v: Array) -> Array:
-        v = v * restricted
-        return (product(v) + ridge * v) * restricted
+        step = v.reshape(scale.shape) * scale
+        return ((product(step) + ridge * step) * scale).reshape(blocks)
 
-    step = -conjugate_gradient(on_support, slope, lambda v: v, max_iter=100) * restricted
-    return Centring(objective.center).apply(step)
+    pulled = Centring(objective.center).pull(slope) * scale
+    return -conjugate_gradient(on_support, pulled.reshape(blocks)).reshape(scale.shape) * scale
 
 
 def _line_search(
