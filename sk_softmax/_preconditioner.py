@@ -4,21 +4,17 @@ L-BFGS sees u, in which the Hessian at (or near) the current point is the identi
 guide, "Preconditioned L-BFGS".
 """
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack, qr
+from scipy.linalg import lapack
 
-from ._design import make_design
 from ._objective import Objective
 from ._typing import Array
 
 LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
 LARGEST_COVARIANCE = 3000  # features
 ROWS_A_FEATURE = 8  # for the covariance of a sample of the rows
-LARGEST_BASIS = 10_000_000  # entries of a dense basis of the row space
 JITTER = 1e-14  # of the unit diagonal, to begin with
 CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
 SINGULAR = 16  # times size times machine epsilon: eigenvalues of the scaled matrix that are 0
@@ -162,59 +158,12 @@ class Diagonal:
 
 def can_factor(objective: Objective) -> bool:
     """Whether the Hessian (of each problem) is small enough to be formed and factored."""
-    size = objective.K * objective.q if objective.coupled else objective.q
+    return factorable(objective.K * objective.q if objective.coupled else objective.q)
+
+
+def factorable(size: int) -> bool:
+    """Whether a matrix with so many rows is small enough."""
     return size <= LARGEST_HESSIAN
-
-
-def in_row_space(objective: Objective) -> tuple[Objective, Callable[[Array], Array]]:
-    """The objective in the coordinates of an orthonormal basis of X's row space.
-
-    With an L2 penalty or none, the optimal (of equal ones, the smallest) coefficients lie in the
-    span of the centred rows, so n coordinates do for any number of features.
-
-    Returns
-    -------
-    rotated : Objective
-        On the design (X - center) V, (n, n); V (p, n) has orthonormal columns.
-    restore : callable
-        From a point (K, n + 1) of ``rotated`` to the point (K, q).
-    """
-    p = objective.p
-    center = objective.center
-    X = np.concatenate([X for _, X in objective.design.row_blocks(None, 4096)]) - center
-    V, R = qr(X.T, mode="economic", check_finite=False)
-    design = make_design(np.ascontiguousarray(R.T))
-
-    def rotate(sums: Array) -> Array:
-        weight = sums[:, p:] if objective.fit_intercept else np.zeros((sums.shape[0], 1))
-        return np.column_stack([(sums[:, :p] - weight * center) @ V, sums[:, p:]])
-
-    rotated = replace(
-        objective,
-        design=design,
-        class_sums=rotate(objective.class_sums),
-        means=rotate(objective.means),
-        center=np.zeros(design.p),
-        counts=Counter(),
-    )
-
-    def restore(point: Array) -> Array:
-        step = np.column_stack([point[:, : V.shape[1]] @ V.T, point[:, V.shape[1] :]])
-        return Centring(center).undo(step)
-
-    return rotated, restore
-
-
-def wide(objective: Objective) -> bool:
-    """Whether the row space is so small that its Hessian can be factored, and X's cannot."""
-    n = objective.design.n
-    size = objective.K * (n + 1) if objective.coupled else n + 1
-    return (
-        n < objective.p
-        and n * objective.p <= LARGEST_BASIS
-        and size <= LARGEST_HESSIAN
-        and not can_factor(objective)
-    )
 
 
 def hessian_sample(objective: Objective) -> int:

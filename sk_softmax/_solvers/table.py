@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import in_row_space, wide
 from .._typing import Array
 from .bounded import bounded
 from .certificate import optimality
 from .gauge import least_norm
 from .lbfgs import lbfgs
 from .newton import newton
+from .row_space import in_row_space, wide
 from .solution import Control, Solution
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
@@ -113,8 +113,7 @@ def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solutio
     inner = replace(control, tol=FINER * control.tol, goal=FINER**2 * control.goal)
     rough = choose("auto", rotated).minimise(rotated, inner, rotated.null_point())
     point = restore(np.column_stack([rough.coef, rough.intercept])[:, : rotated.q])
-    used = int(rough.n_iter.max())
-    rest = replace(control, max_iter=control.max_iter - used)
+    rest = replace(control, max_iter=control.max_iter - int(rough.n_iter.max()))
     solution = entry.minimise(objective, rest, point)
     return replace(solution, n_iter=solution.n_iter + rough.n_iter)
 
