@@ -13,6 +13,7 @@ from sk_softmax._preconditioner import (
     JITTER,
     Centring,
     Diagonal,
+    Factor,
     Kronecker,
     can_factor,
     diagonal,
