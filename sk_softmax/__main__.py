@@ -1,6 +1,7 @@
 """``python -m sk_softmax``: both classifiers on bundled real data, beside scikit-learn's."""
 
 import argparse
+import inspect
 import time
 import warnings
 from collections.abc import Sequence
@@ -191,7 +192,6 @@ def require_matplotlib(parser: argparse.ArgumentParser) -> None:
 
 def plot(file: str) -> None:
     """Decision regions of both classifiers on two Wine features, side by side."""
-    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from sklearn.inspection import DecisionBoundaryDisplay
 
@@ -206,7 +206,7 @@ def plot(file: str) -> None:
             X,
             response_method="predict",
             ax=axes,
-            cmap=ListedColormap(COLOURS),
+            **class_colours(DecisionBoundaryDisplay),
             alpha=0.3,
             xlabel=PLOTTED[0],
             ylabel=PLOTTED[1] if axes is left else "",
@@ -220,6 +220,15 @@ def plot(file: str) -> None:
         axes.set_title(f"{type(model).__name__}: accuracy {model.score(X, wine.target):.3f}")
     right.legend(title="cultivar", loc="upper right")
     figure.savefig(file, dpi=120)
+
+
+def class_colours(display: Any) -> dict[str, Any]:
+    """The keyword that gives a decision boundary display `COLOURS`, in any scikit-learn."""
+    if "multiclass_colors" in inspect.signature(display.from_estimator).parameters:
+        return {"multiclass_colors": list(COLOURS)}
+    from matplotlib.colors import ListedColormap
+
+    return {"cmap": ListedColormap(COLOURS)}
 
 
 if __name__ == "__main__":

@@ -107,6 +107,13 @@ def test_a_coordinate_without_curvature_is_left_out(inverse):
     np.testing.assert_allclose(M.T @ H @ M, expected, atol=1e-12)
 
 
+def test_no_coordinates_are_factored_without_a_word(capfd):
+    M, jitter = inverse_factor(np.zeros((0, 0)))
+    assert M.shape == (0, 0)
+    assert jitter == JITTER
+    assert capfd.readouterr() == ("", "")
+
+
 @over_units
 @pytest.mark.parametrize("spectrum", ["round", "oblong", "singular", "of rank 1"])
 def test_a_pseudo_inverse_undoes_the_hessian_on_its_range(spectrum, units):

@@ -514,6 +514,17 @@ def test_penalties_from_strong_to_weak(solver, penalty, loss, C):
     assert_certified(problem, solve(problem.objective(), solver))
 
 
+@pytest.mark.parametrize("seed", [1, 6, 7])
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+@over_nonsmooth
+def test_weak_penalties_on_few_rows(seed, loss, penalty):
+    """Labels that the features know nothing of, and nearly as many coefficients as rows."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(50, 12)), rng.integers(5, size=50)
+    problem = replace(make_problem(loss, penalty, n_classes=5, C=1e3), X=X, y=y, s=np.ones(50))
+    assert_certified(problem, solve(problem.objective()))
+
+
 @over_solvers
 @over_three_losses
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
@@ -557,6 +568,21 @@ def test_separable_is_said_of_the_problems_that_are(solver):
     point = problem.point_of(result)
     assert (problem.optimality(point)[1:] <= TOL).all()
     assert (problem.decrement(point)[1:] <= 0.01 * TOL * problem.null_value()[1:]).all()
+
+
+@over_losses
+@over_smooth_solvers
+@over_intercepts
+@pytest.mark.parametrize("tol", [TOL, 1e-7])
+def test_a_category_of_one_class_only_is_no_trouble(loss, solver, fit_intercept, tol):
+    """Its coefficients have no finite optimum, but F soon does not care."""
+    problem = make_problem(loss, "none", fit_intercept=fit_intercept)
+    category = np.arange(60) % 5
+    y = np.where(category == 0, 0, problem.y)
+    problem = replace(problem, X=np.eye(5)[category], y=y)
+    result = solve(problem.objective(), solver, tol=tol)
+    assert_certified(problem, result, tol)
+    assert np.abs(result.coef).max() < 50
 
 
 @over_losses
