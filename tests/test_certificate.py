@@ -12,6 +12,7 @@ from problems import LOSSES, PENALTIES, half_empty, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from scipy.optimize import minimize_scalar
 
+from sk_softmax._solvers import gauge, support
 from sk_softmax._solvers.certificate import dual_gap, kkt_violation, optimality
 from sk_softmax._solvers.gauge import best_shift, least_norm
 from sk_softmax._solvers.table import solve
@@ -173,7 +174,42 @@ def test_a_dual_bound_needs_its_class_totals():
     assert plain < excess < dual_gap(objective, point, loss, gradient).item()
 
 
-# ---- conjugate gradients --------------------------------------------------------------------
+# ---- decrement on the support ---------------------------------------------------------------
+
+
+@over_losses
+@pytest.mark.parametrize("penalty", ["l1", "elastic net"])
+@over_intercepts
+@pytest.mark.parametrize("size", [1e-2, 1e-3])
+@pytest.mark.parametrize("formed", [True, False], ids=["Hessian", "conjugate gradients"])
+def test_near_the_optimum_the_decrement_is_the_suboptimality(
+    loss, penalty, fit_intercept, size, formed, monkeypatch
+):
+    """On the non-zero coefficients, whose signs do not change."""
+    problem, objective, optimum, least = optimum_of(loss, penalty, fit_intercept, 0.5, 0)
+    if not formed:
+        monkeypatch.setattr(support, "LARGEST_SUPPORT", 0)
+    (direction,) = problem.points(1, seed=1)
+    point = optimum * (1 + size * direction)
+    point[:, 3:] += size * direction[:, 3:]
+    left = support.decrement(objective, point, objective.loss_gradient(point)[1])
+    excess = (problem.value(point) - least).astype(float)
+    moved = objective.by_problem(np.abs(point - optimum)) > 0
+    assert moved.any()
+    np.testing.assert_allclose(left[moved], excess[moved], rtol=0.3)
+
+
+@over_losses
+@pytest.mark.parametrize("penalty", ["l1", "elastic net"])
+@over_intercepts
+def test_the_decrement_counts_coefficients_that_should_not_be_0(loss, penalty, fit_intercept):
+    problem, objective, optimum, least = optimum_of(loss, penalty, fit_intercept, 0.5, 0)
+    for k, j in np.argwhere(optimum[:, :3]):
+        point = optimum.copy()
+        point[k, j] = 0.0
+        left = support.decrement(objective, point, objective.loss_gradient(point)[1])
+        excess = problem.value(point) - least
+        assert left.max() > 0.3 * excess.max()
 
 
 # ---- the best shift over classes ------------------------------------------------------------
@@ -299,6 +335,9 @@ DEPENDENT = {
     "a sum": lambda X: np.column_stack([X, X[:, 0] + X[:, 1] + 2]),
     "a constant": lambda X: np.column_stack([X, np.full(len(X), 3.7)]),
     "constants": lambda X: np.column_stack([np.zeros((len(X), 2)), X, np.full((len(X), 2), 1e3)]),
+    "constants among many": lambda X: np.where(
+        np.arange(30) % 6 == 0, 0.0, np.column_stack([X, half_empty(len(X), 26, seed=9)])
+    ),
     "an empty feature": lambda X: np.column_stack([X, np.zeros(len(X))]),
     "one-hot": lambda X: np.column_stack([X, np.eye(3)[np.arange(len(X)) % 3]]),
     "fewer rows than features": lambda X: np.column_stack([X, half_empty(len(X), 16, seed=9)])[:12],
@@ -334,8 +373,6 @@ def test_least_norm_keeps_the_logits_and_has_the_least_norm(loss, fit_intercept,
 
 @over_intercepts
 def test_least_norm_of_many_features_is_left_as_it_is(fit_intercept, monkeypatch):
-    from sk_softmax._solvers import gauge
-
     problem = with_features("a duplicate", "softmax", fit_intercept)
     (point,) = problem.points(1)
     monkeypatch.setattr(gauge, "LARGEST_HESSIAN", 4)

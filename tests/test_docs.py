@@ -224,3 +224,10 @@ def test_import_law_on_the_page_names_every_layer():
     steps = re.findall(r"^#\. .*$", section, re.M)
     written = {name for step in steps for name in re.findall(r"``(\w+)/?``", step)}
     assert written == {name for names in LAYERS for name in names if name != "plotting"}
+
+
+def test_the_readme_s_examples_run(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    exec("\n".join(blocks), {})
+    assert "coefficients are used" in capsys.readouterr().out

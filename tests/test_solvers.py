@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits, load_wine, make_classification
 from sk_softmax import _design, _preconditioner
 from sk_softmax._objective import Objective
 from sk_softmax._solvers import bounded, certificate, lbfgs, newton, solution, support, table
+from sk_softmax._solvers.gauge import best_shift
 from sk_softmax._solvers.solution import Status
 from sk_softmax._solvers.table import choose, solve
 
@@ -488,6 +489,39 @@ def test_features_that_say_nothing_new(solver, penalty, loss, shape):
         assert (after.objective <= before.objective * (1 + 1e-11)).all()
 
 
+@over_three_losses
+@over_smooth_solvers
+@over_intercepts
+@pytest.mark.parametrize("shape", ["collinear", "duplicates", "constants"])
+def test_without_a_penalty_coefficients_have_the_least_norm(loss, solver, fit_intercept, shape):
+    """Whatever the start says of directions that F does not see."""
+    problem = make_problem(loss, "none", fit_intercept=fit_intercept)
+    problem = replace(problem, X=SHAPES[shape](problem.X))
+    objective = problem.objective()
+    (start,) = problem.points(1)
+    result, cold = (solve(objective, solver, tol=1e-9, start=s) for s in (start, None))
+    assert_certified(problem, result, 1e-9)
+    np.testing.assert_allclose(result.coef, cold.coef, atol=1e-6)
+    np.testing.assert_allclose(result.intercept, cold.intercept, atol=1e-5)
+    logits = problem.dense() @ result.coef.T
+    X = problem.dense()
+    if fit_intercept:
+        X, logits = X - X.mean(axis=0), logits - logits.mean(axis=0)
+    least = np.linalg.lstsq(X, logits, rcond=1e-10)[0]
+    assert np.linalg.norm(result.coef) <= np.linalg.norm(least) * (1 + 1e-6)
+
+
+@over_nonsmooth
+@over_intercepts
+def test_of_softmax_coefficients_that_differ_by_a_shift_the_best_are_returned(
+    penalty, fit_intercept
+):
+    problem = make_problem("softmax", penalty, fit_intercept=fit_intercept, C=2.0)
+    result = solve(problem.objective(), tol=1e-9)
+    point = problem.point_of(result)
+    np.testing.assert_allclose(best_shift(problem.objective(), point), point, atol=1e-14)
+
+
 @over_penalised
 @pytest.mark.parametrize("loss", ["softmax", "one-vs-all", "balanced"])
 @over_intercepts
@@ -610,6 +644,7 @@ def test_too_few_iterations_are_admitted(solver, penalty, loss, max_iter):
     assert Status.MAX_ITER in result.status
     assert set(result.status) <= {Status.MAX_ITER, Status.CONVERGED}
     assert (result.n_iter <= max_iter).all()
+    assert result.evaluations <= 2 + 4 * max_iter  # no work that is not counted
     assert_true(problem, result)
     assert (result.objective <= problem.null_value().astype(float) * (1 + 1e-12)).all()
     if max_iter == 0:

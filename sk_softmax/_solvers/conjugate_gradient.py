@@ -14,6 +14,10 @@ import numpy as np
 
 from .._typing import Array
 
+# Residual that may be left, relative to the right-hand side, and iterations:
+LOOSE = (0.1, 200)  # for a step
+CERTAIN = (1e-8, 1000)  # for a certificate
+
 
 def conjugate_gradient(
     product: Callable[[Array], Array], rhs: Array, tol: float = 0.1, max_iter: int = 200

@@ -19,14 +19,13 @@ from .._objective import Objective
 from .._preconditioner import Diagonal, Factor, Kronecker, can_factor, factor, without_factor
 from .._typing import Array
 from .certificate import optimality
-from .conjugate_gradient import conjugate_gradient
+from .conjugate_gradient import CERTAIN, LOOSE, conjugate_gradient
 from .solution import Control, Run, Solution, Status
 
 ARMIJO = 1e-4
 HALVINGS = 40
 ROUNDING = 64 * np.finfo(float).eps
 SHRINK = 0.9
-LOOSE, CERTAIN = (0.1, 200), (1e-8, 1000)  # residual left by conjugate gradients, iterations
 LONG = 0.25  # of the slope at the start, left at the end of a step that is then doubled
 
 

@@ -10,7 +10,7 @@ from .._objective import Objective
 from .._preconditioner import Centring, inverse_factor
 from .._typing import Array
 from .certificate import kkt_violation
-from .conjugate_gradient import conjugate_gradient
+from .conjugate_gradient import CERTAIN, conjugate_gradient
 from .gauge import best_shift
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
@@ -59,7 +59,7 @@ def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
     Newton's decrement on the support, and what each violator at 0 could gain by itself.
     """
     support, slope = _support_and_slope(objective, point, gradient)
-    step = _newton_step(objective, point, support, slope)
+    step = _newton_step(objective, point, support, slope, *CERTAIN)
     on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
     violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))
     curvature = objective.curvature(point)
@@ -79,15 +79,25 @@ def _support_and_slope(objective: Objective, point: Array, gradient: Array) -> t
     return support, np.where(support, slope, 0.0)
 
 
-def _newton_step(objective: Objective, point: Array, support: Array, slope: Array) -> Array:
-    """-H^-1 slope on the support, 0 elsewhere, in the centred coordinates; (K, q)."""
+def _newton_step(
+    objective: Objective,
+    point: Array,
+    support: Array,
+    slope: Array,
+    tol: float = 0.1,
+    max_iter: int = 200,
+) -> Array:
+    """-H^-1 slope on the support, 0 elsewhere, in the centred coordinates; (K, q).
+
+    ``tol`` and ``max_iter`` are those of the conjugate gradients that large supports take.
+    """
     p = objective.p
     ridge = np.zeros_like(point)
     ridge[:, :p] = np.broadcast_to(objective.lambda2.reshape(-1, 1), (objective.K, p))
     sizes = support.sum(axis=1)
     largest = sizes.sum() if objective.coupled else sizes.max()
     if largest > LARGEST_SUPPORT:
-        return _iterative_step(objective, point, support, slope, ridge)
+        return _iterative_step(objective, point, support, slope, ridge, tol, max_iter)
     step = np.zeros_like(point)
     pulled = Centring(objective.center).pull(slope)
     groups = [slice(None)] if objective.coupled else [slice(k, k + 1) for k in range(objective.K)]
@@ -132,7 +142,13 @@ def _fill_intercept(H: Array, is_intercept: Array) -> None:
 
 
 def _iterative_step(
-    objective: Objective, point: Array, support: Array, slope: Array, ridge: Array
+    objective: Objective,
+    point: Array,
+    support: Array,
+    slope: Array,
+    ridge: Array,
+    tol: float,
+    max_iter: int,
 ) -> Array:
     """The same step by conjugate gradients on Hessian-vector products."""
     product = objective.hessian_product(point)
@@ -147,7 +163,8 @@ def _iterative_step(
         return ((product(step) + ridge * step) * scale).reshape(blocks)
 
     pulled = Centring(objective.center).pull(slope) * scale
-    return -conjugate_gradient(on_support, pulled.reshape(blocks)).reshape(scale.shape) * scale
+    u = conjugate_gradient(on_support, pulled.reshape(blocks), tol, max_iter)
+    return -u.reshape(scale.shape) * scale
 
 
 def _line_search(
