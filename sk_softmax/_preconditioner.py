@@ -249,6 +249,8 @@ def inverse_factor(H: Array) -> tuple[Array, float]:
     jitter : float
         What had to be added to the unit diagonal of the scaled matrix.
     """
+    if not H.size:
+        return H, 0.0
     scaled, scale = _unit_diagonal(H)
     jitter = JITTER
     while True:

@@ -499,6 +499,7 @@ def test_without_a_penalty_coefficients_have_the_least_norm(loss, solver, fit_in
     problem = replace(problem, X=SHAPES[shape](problem.X))
     objective = problem.objective()
     (start,) = problem.points(1)
+    start /= np.abs(problem.features()).max(axis=0)
     result, cold = (solve(objective, solver, tol=1e-9, start=s) for s in (start, None))
     assert_certified(problem, result, 1e-9)
     np.testing.assert_allclose(result.coef, cold.coef, atol=1e-6)

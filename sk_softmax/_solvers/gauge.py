@@ -86,9 +86,12 @@ def _flat_directions(objective: Objective) -> Array:
         gram += (A * s[rows, None]).T @ A
     variance = gram.diagonal()
     constant = variance <= (CONSTANT * center) ** 2 * s.sum()
-    scale = np.where(constant, 0.0, 1 / np.sqrt(np.where(constant, 1.0, variance)))
-    scaled = gram * scale[:, None] * scale
+    varying = np.flatnonzero(~constant)
+    scale = 1 / np.sqrt(variance[varying])
+    scaled = gram[np.ix_(varying, varying)] * np.outer(scale, scale)
     values, vectors = np.linalg.eigh(scaled)
-    flat = vectors[:, values <= SINGULAR * p * np.finfo(float).eps] * scale[:, None]
-    flat = np.column_stack([flat[:, flat.any(axis=0)], np.eye(p)[:, constant]])
-    return np.linalg.qr(flat)[0]
+    collinear = vectors[:, values <= SINGULAR * p * np.finfo(float).eps] * scale[:, None]
+    flat = np.zeros((p, collinear.shape[1] + int(constant.sum())))
+    flat[varying, : collinear.shape[1]] = np.linalg.qr(collinear)[0]
+    flat[constant, collinear.shape[1] :] = np.eye(int(constant.sum()))
+    return flat

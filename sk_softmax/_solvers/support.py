@@ -4,7 +4,10 @@ With signs s fixed, lambda1 ||W||_1 = lambda1 s'w is linear on the support and F
 coefficient that a step carries over 0 stops at 0 and leaves the support.
 """
 
+from contextlib import suppress
+
 import numpy as np
+from scipy.optimize import nnls
 
 from .._objective import Objective
 from .._preconditioner import Centring, inverse_factor
@@ -18,6 +21,7 @@ STEPS = 30
 ARMIJO = 1e-4
 HALVINGS = 12
 PRUNINGS = 10
+LARGEST_LEAST_SQUARES = 400  # coefficients of a non-negative least-squares problem
 SHRINK = 0.5
 ROUNDING = 64 * np.finfo(float).eps
 
@@ -115,23 +119,57 @@ def _newton_step(
 
 
 def _step_within_signs(H: Array, slope: Array, w: Array) -> Array:
-    """Minimiser of slope'd + d'Hd/2 with w + d held at 0 where it would change sign.
+    """Minimiser of slope'd + d'Hd/2 in which no w + d changes its sign; w is nan where it may.
 
-    Coefficients that would are led to 0 and the others' step is found anew, as it depends on
-    theirs; w is nan where any sign will do.
+    Mostly the free minimiser is it.  Else the exact one is a non-negative least-squares problem
+    while that is cheap; for large supports, coefficients that would cross 0 are led to 0 and the
+    others' step is found anew, as it depends on theirs.
     """
-    step = np.zeros_like(slope)
+    M, _ = inverse_factor(H)
+    step = -(M @ (M.T @ slope))
+    crossing = w * (w + step) < 0
+    if not crossing.any():
+        return step
+    if w.size <= LARGEST_LEAST_SQUARES:
+        # a coefficient without curvature, or a cycle of the active set: the way below will do
+        with suppress(np.linalg.LinAlgError, RuntimeError):
+            return _non_negative_step(H, slope, w)
     free = np.ones(slope.size, dtype=bool)
     for _ in range(PRUNINGS):
-        inner = H if free.all() else H[np.ix_(free, free)]
-        M, _ = inverse_factor(inner)
+        step[crossing] = -w[crossing]
+        free &= ~crossing
+        M, _ = inverse_factor(H[np.ix_(free, free)])
         rhs = slope[free] + H[np.ix_(free, ~free)] @ step[~free]
         step[free] = -(M @ (M.T @ rhs))
         crossing = free & (w * (w + step) < 0)
         if not crossing.any():
             break
-        step[crossing] = -w[crossing]
-        free &= ~crossing
+    return step
+
+
+def _non_negative_step(H: Array, slope: Array, w: Array) -> Array:
+    """The same by least squares in x = |w + d| >= 0, the intercepts (w nan) eliminated.
+
+    References
+    ----------
+    Lawson and Hanson (1974), "Solving least squares problems", chapter 23.
+    """
+    b, k = np.flatnonzero(np.isnan(w)), np.flatnonzero(~np.isnan(w))
+    signs, w = np.sign(w[k]), w[k]
+    if b.size:
+        intercepts, _ = inverse_factor(H[np.ix_(b, b)])
+        from_k = intercepts @ (intercepts.T @ H[np.ix_(b, k)])
+        reduced = H[np.ix_(k, k)] - H[np.ix_(k, b)] @ from_k
+        pull = slope[k] - slope[b] @ from_k
+    else:
+        reduced, pull = H[np.ix_(k, k)], slope[k]
+    M, _ = inverse_factor(reduced * np.outer(signs, signs))
+    R = np.linalg.inv(M)  # R'R = S H S
+    x, _ = nnls(R, -M.T @ (signs * (pull - reduced @ w)), maxiter=10 * k.size)
+    step = np.empty_like(slope)
+    step[k] = signs * x - w
+    if b.size:
+        step[b] = -(intercepts @ (intercepts.T @ slope[b])) - from_k @ step[k]
     return step
 
 
