@@ -250,7 +250,7 @@ def inverse_factor(H: Array) -> tuple[Array, float]:
         What had to be added to the unit diagonal of the scaled matrix.
     """
     if not H.size:
-        return H, 0.0
+        return H.copy(), JITTER
     scaled, scale = _unit_diagonal(H)
     jitter = JITTER
     while True:
