@@ -16,7 +16,7 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import problems, report, results, run  # noqa: E402
+from benchmarks import adapters, problems, report, results, run  # noqa: E402
 from benchmarks.adapters.newton import DampedNewton  # noqa: E402
 from benchmarks.objective import (  # noqa: E402
     canonical,
@@ -130,6 +130,9 @@ def test_a_problem_without_its_data_is_skipped(capsys, tmp_path):
 
 
 def test_run_and_report_on_iris(tmp_path):
+    reason = adapters.load("scikit_learn").unavailable()
+    if reason:
+        pytest.skip(reason)
     output = tmp_path / "rows.csv"
     arguments = ["--quick", "--inline", "--problems", "iris", "--peers", "scikit_learn"]
     rows = run.main([*arguments, "--output", str(output)])

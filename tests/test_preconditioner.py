@@ -108,9 +108,8 @@ def test_a_coordinate_without_curvature_is_left_out(inverse):
 
 
 def test_no_coordinates_are_factored_without_a_word(capfd):
-    M, jitter = inverse_factor(np.zeros((0, 0)))
+    M, _ = inverse_factor(np.zeros((0, 0)))
     assert M.shape == (0, 0)
-    assert jitter == JITTER
     assert capfd.readouterr() == ("", "")
 
 

@@ -309,6 +309,42 @@ def test_working_sets_smaller_than_the_problem(
     assert_same_value(result, direct)
 
 
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("intercepts", [0, 2])
+@pytest.mark.parametrize("exact", [True, False], ids=["least squares", "pruning"])
+def test_a_step_within_signs(seed, intercepts, exact, monkeypatch):
+    """No coefficient changes its sign; the model falls, and while it is cheap no step is better."""
+    if not exact:
+        monkeypatch.setattr(support, "LARGEST_LEAST_SQUARES", 0)
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(10, 8))
+    H, slope = A.T @ A, 5 * rng.normal(size=8)
+    w = rng.normal(size=8)
+    w[:intercepts] = np.nan
+    step = support._step_within_signs(H, slope, w)
+    bound = ~np.isnan(w)
+    end = (w + step)[bound]
+    assert (w[bound] * end >= 0).all()
+    assert slope @ step + step @ H @ step / 2 < 0
+    residual = slope + H @ step
+    away = np.abs(np.where(bound, w + step, 1.0)) > 1e-12
+    assert not away.all()  # some do end at 0
+    np.testing.assert_allclose(residual[away], 0.0, atol=1e-9)
+    if exact:  # at 0, F would fall only beyond it
+        assert (residual[~away] * np.sign(w[~away]) >= -1e-9).all()
+
+
+@over_losses
+@over_nonsmooth
+def test_supports_too_large_for_least_squares(loss, penalty, monkeypatch):
+    problem = make_problem(loss, penalty, p=12, n=40, C=10.0)
+    direct = solve(problem.objective(), tol=TIGHT)
+    monkeypatch.setattr(support, "LARGEST_LEAST_SQUARES", 0)
+    result = solve(problem.objective(), tol=TIGHT)
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
 @over_smooth
 def test_auto_takes_newton_for_small_problems_only(penalty, monkeypatch):
     problem = make_problem("softmax", penalty)
@@ -510,6 +546,23 @@ def test_without_a_penalty_coefficients_have_the_least_norm(loss, solver, fit_in
         X, logits = X - X.mean(axis=0), logits - logits.mean(axis=0)
     least = np.linalg.lstsq(X, logits, rcond=1e-10)[0]
     assert np.linalg.norm(result.coef) <= np.linalg.norm(least) * (1 + 1e-6)
+
+
+@over_three_losses
+@over_smooth_solvers
+@over_intercepts
+@pytest.mark.parametrize("spread", [1e-6, 1e-7, 7e-8, 5e-8])
+def test_the_least_norm_costs_nothing(loss, solver, fit_intercept, spread):
+    """Features that barely differ are not collinear: coefficients of that size may matter."""
+    problem = make_problem(loss, "none", fit_intercept=fit_intercept)
+    X = problem.X.copy()
+    X[:, :2] = 1 + spread * (X[:, :2] + np.eye(3)[problem.y][:, :2])
+    problem = replace(problem, X=X)
+    result = solve(problem.objective(), solver)
+    assert_true(problem, result)
+    assert (result.objective <= problem.null_value().astype(float)).all()
+    for status, optimality in zip(result.status, result.optimality, strict=True):
+        assert status is not Status.CONVERGED or optimality <= TOL
 
 
 @over_nonsmooth

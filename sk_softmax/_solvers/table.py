@@ -16,6 +16,7 @@ from .row_space import in_row_space, wide
 from .solution import Control, Solution
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
+SAME = 1e-3  # relative difference between KKT violations of what is one solution up to rounding
 FINER = 1e-2  # tol in the row space, so that the gap closes with X itself
 SMALL = 5e7  # n (K q)^2 up to which exact Hessians are cheaper than L-BFGS iterations
 
@@ -103,7 +104,7 @@ def solve(
     else:
         solution = entry.minimise(objective, control, point)
     if not (objective.lambda1.any() or objective.lambda2.any()):
-        solution = _of_least_norm(objective, solution)
+        solution = _of_least_norm(objective, control, solution)
     return solution
 
 
@@ -118,16 +119,25 @@ def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solutio
     return replace(solution, n_iter=solution.n_iter + rough.n_iter)
 
 
-def _of_least_norm(objective: Objective, solution: Solution) -> Solution:
-    """Of the solutions that no penalty tells apart, the one of least norm."""
+def _of_least_norm(objective: Objective, control: Control, solution: Solution) -> Solution:
+    """Of the solutions that no penalty tells apart, the one of least norm.
+
+    Features that are all but collinear may be told apart by large coefficients after all: where
+    the smaller ones are worse, the solution stays as it is.
+    """
     point = np.column_stack([solution.coef, solution.intercept])[:, : objective.q]
     point = least_norm(objective, point)
-    coef, intercept = objective.split(point)
     loss, gradient = objective.loss_gradient(point)
+    violation = optimality(objective, point, gradient)
+    worse = loss > solution.objective + 0.01 * control.goal
+    allowed = np.maximum(control.tol, solution.optimality * (1 + SAME))
+    if (worse | (violation > allowed)).any():
+        return solution
+    coef, intercept = objective.split(point)
     return replace(
         solution,
         coef=coef,
         intercept=intercept - intercept.mean() if objective.coupled else intercept,
         objective=loss,
-        optimality=optimality(objective, point, gradient),
+        optimality=violation,
     )
