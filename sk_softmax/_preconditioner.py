@@ -83,8 +83,30 @@ class Factor:
         return np.matmul(self.M.transpose(0, 2, 1), flat)[:, :, 0]
 
 
+class InCentred:
+    """A change of variables made in the centred coordinates: M = T times what a subclass does."""
+
+    centring: Centring
+
+    def step(self, u: Array) -> Array:
+        """M u as a step (K, q), for u of shape (m, d)."""
+        return self.centring.undo(self.centred_step(u))
+
+    def pull(self, gradient: Array) -> Array:
+        """M' gradient, (m, d): the gradient by u."""
+        return self.centred_pull(self.centring.pull(gradient))
+
+    def centred_step(self, u: Array) -> Array:
+        """T^-1 M u, (K, q)."""
+        raise NotImplementedError
+
+    def centred_pull(self, gradient: Array) -> Array:
+        """M' T'^-1 gradient, (m, d)."""
+        raise NotImplementedError
+
+
 @dataclass
-class Kronecker:
+class Kronecker(InCentred):
     """M = T (E x U) D^-1/2 for a Hessian near (E diag(theta) E') x (U diag(gamma) U') + lambda2.
 
     Exact for softmax at the null model, where diag(pi) - pi pi' = E diag(theta) E' and the second
@@ -106,14 +128,6 @@ class Kronecker:
     centring: Centring
     exact: bool = False
 
-    def step(self, u: Array) -> Array:
-        """M u as a step (K, q), for u of shape (1, K q)."""
-        return self.centring.undo(self.centred_step(u))
-
-    def pull(self, gradient: Array) -> Array:
-        """M' gradient, (1, K q): the gradient by u."""
-        return self.centred_pull(self.centring.pull(gradient))
-
     def centred_step(self, u: Array) -> Array:
         """T^-1 M u, (K, q)."""
         p = self.U.shape[0]
@@ -130,21 +144,13 @@ class Kronecker:
 
 
 @dataclass
-class Diagonal:
+class Diagonal(InCentred):
     """M = T D: the curvature of each coordinate by itself, at the null model."""
 
     scale: Array  # (K, q)
     centring: Centring
     coupled: bool
     exact: bool = False
-
-    def step(self, u: Array) -> Array:
-        """M u as a step (K, q), for u of shape (m, d)."""
-        return self.centring.undo(self.centred_step(u))
-
-    def pull(self, gradient: Array) -> Array:
-        """M' gradient, (m, d): the gradient by u."""
-        return self.centred_pull(self.centring.pull(gradient))
 
     def centred_step(self, u: Array) -> Array:
         """T^-1 M u, (K, q)."""
