@@ -47,6 +47,11 @@ class Curvature:
     def q(self) -> int:
         return self.p + self.fit_intercept
 
+    @property
+    def hessian_size(self) -> int:
+        """Rows of a problem's Hessian."""
+        return self.K * self.q if self.coupled else self.q
+
     def split(self, point: Array) -> tuple[Array, Array]:
         """coef (K, p) and intercept (K,), both contiguous."""
         intercept = point[:, self.p].copy() if self.fit_intercept else np.zeros(point.shape[0])

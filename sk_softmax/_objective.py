@@ -65,6 +65,10 @@ class Objective(Curvature):
     def n_problems(self) -> int:
         return self.lambda2.size
 
+    @property
+    def unpenalised(self) -> bool:
+        return not (self.lambda1.any() or self.lambda2.any())
+
     def by_problem(self, values: Array) -> Array:
         """Sum (K, ...) over all but the first axis, and over outputs where they are coupled."""
         if self.coupled:

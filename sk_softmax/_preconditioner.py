@@ -164,7 +164,7 @@ class Diagonal(InCentred):
 
 def can_factor(objective: Objective) -> bool:
     """Whether the Hessian (of each problem) is small enough to be formed and factored."""
-    return factorable(objective.K * objective.q if objective.coupled else objective.q)
+    return factorable(objective.hessian_size)
 
 
 def factorable(size: int) -> bool:
@@ -174,7 +174,7 @@ def factorable(size: int) -> bool:
 
 def hessian_sample(objective: Objective) -> int:
     """Rows worth a Hessian: all, or as many as cost a few sweeps, and enough to determine it."""
-    size = objective.K * objective.q if objective.coupled else objective.q
+    size = objective.hessian_size
     affordable = SWEEPS_A_HESSIAN * objective.design.n * 24 // size
     rows = max(affordable, 10 * size, 2000)
     return objective.design.n if rows >= 0.7 * objective.design.n else rows

@@ -367,11 +367,10 @@ def test_a_sampled_hessian_is_near_the_whole_one():
 )
 def test_a_hessian_sample_has_enough_rows_or_all(n, K, p):
     class Sizes:
-        coupled = True
+        hessian_size = K * (p + 1)
         design = type("Design", (), {"n": n})
 
     objective = Sizes()
-    objective.K, objective.q = K, p + 1
     rows = hessian_sample(objective)
     assert rows <= n
     assert rows == n or rows >= max(2000, 10 * K * (p + 1))

@@ -147,7 +147,7 @@ def _rough_start(objective: Objective, control: Control, start: Array) -> tuple[
     """
     iterations = 0
     n = objective.design.n
-    size = objective.K * objective.q if objective.coupled else objective.q
+    size = objective.hessian_size
     if not can_factor(objective) or (objective.lambda2 == 0).any():
         return start, 0
     for fraction in FRACTIONS:

@@ -110,7 +110,6 @@ class Run:
         self.open = np.arange(m)  # problems that are not done
         self.n_iter = np.zeros(m, dtype=np.int64)
         self.iterations = 0
-        self.unpenalised = not (objective.lambda1.any() or objective.lambda2.any())
         self.trace: list[dict[str, Any]] = []
         loss, gradient = objective.loss_gradient(start)
         self.accept(self.open, start, loss, gradient)
@@ -162,7 +161,7 @@ class Run:
         """
         done = self.certified(problems)
         self.finish(problems[done], Status.CONVERGED)
-        if self.unpenalised:
+        if self.objective.unpenalised:
             apart = self.optimality[problems] <= SEPARATED
             if apart.any():
                 apart &= self.part(problems).separates(self.point[self.rows(problems)])

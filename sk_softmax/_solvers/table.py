@@ -103,7 +103,7 @@ def solve(
         solution = _solve_wide(entry, objective, control)
     else:
         solution = entry.minimise(objective, control, point)
-    if not (objective.lambda1.any() or objective.lambda2.any()):
+    if objective.unpenalised:
         solution = _of_least_norm(objective, control, solution)
     return solution
 
