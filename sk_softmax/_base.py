@@ -148,6 +148,7 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
         self.coef_ = solution.coef
         self.intercept_ = solution.intercept
         self.n_iter_ = solution.n_iter.astype(np.int32)
+        self.n_evaluations_ = solution.evaluations
         self.solver_ = solution.solver
         converged = np.array([status.converged for status in solution.status])
         for name, values in (

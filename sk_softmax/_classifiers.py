@@ -61,6 +61,8 @@ class SoftmaxClassifier(LinearClassifier):
         b; sums to 0 over three classes or more.
     n_iter_ : ndarray of shape (1,)
         Iterations of the solver.
+    n_evaluations_ : float
+        Evaluations of the objective and its gradient, in passes over all rows.
     converged_ : bool
         Whether the optimum is certified.
     objective_ : float
@@ -149,6 +151,8 @@ class OvAClassifier(LinearClassifier):
         Intercepts.
     n_iter_ : ndarray of shape (n_classes,) or (1,)
         Iterations in which each problem took part.
+    n_evaluations_ : float
+        Evaluations of the objectives and their gradients, in passes over all rows.
     converged_ : ndarray of shape (n_classes,) or (1,), bool
         Whether each problem's optimum is certified.
     objective_ : ndarray of shape (n_classes,) or (1,)
