@@ -5,19 +5,30 @@ feature far from 0 is then not nearly collinear with the intercept.
 """
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
-from ._design import CSRDesign, Design, Target
+from ._design import BUFFER_BYTES, CHUNKS, CSRDesign, Design, Target, blocks_of, cut
+from ._kernels.curvature import (
+    class_products,
+    feature_products,
+    sigmoid_columns,
+    softmax_columns,
+    unpack,
+)
+from ._threads import Workers
 from ._typing import Array
 
-KHATRI_RAO_FEATURES = 128  # up to here products of features are packed into one matrix product
+PACKED_FEATURES = 128  # up to here products of features are packed into one matrix product
+PACKED_PAIRS = 6  # of outputs, from which that is worth it
 MOSTLY = 0.4  # of the coordinates, from which their Hessian is cut out of the whole one
-DIRECT = 2e6  # n (K q)^2 up to which calls cost more than operations
-BLOCK_ENTRIES = 2**19  # of the packed products made at a time
+BLOCK_ENTRIES = 2**17  # of the packed products made at a time
+LARGEST_BLOCK = 512  # rows
+CHUNK_WORK = 2**24  # multiplications in a thread's share, at least
+STORED = 2**22  # probabilities kept between products of a dense X's Hessian with vectors
+SPARSE = 0.2  # of the entries of a CSR matrix: below, its Hessian is made entry by entry
+STEADY = 1e-6  # variance over squared mean, from which sparse features are centred afterwards
 
 
 class Curvature:
@@ -30,6 +41,7 @@ class Curvature:
     target: Target
     fit_intercept: bool
     center: Array
+    workers: Workers
 
     @property
     def coupled(self) -> bool:
@@ -57,40 +69,51 @@ class Curvature:
         intercept = point[:, self.p].copy() if self.fit_intercept else np.zeros(point.shape[0])
         return np.ascontiguousarray(point[:, : self.p]), intercept
 
-    def _probability(self, raw: Array) -> Array:
-        if not self.coupled:
-            return expit(raw)
-        probability = np.exp(raw - raw.max(axis=1, keepdims=True))
-        probability /= probability.sum(axis=1, keepdims=True)
-        return probability
+    @property
+    def pairs(self) -> tuple[Array, Array]:
+        """The outputs k <= l whose coefficients share curvature; without coupling k = l."""
+        return np.triu_indices(self.K) if self.coupled else (np.arange(self.K),) * 2
 
-    def _row_weights(self, block: Any) -> Array:
-        """s_ik for the rows of a block: (m, 1) for softmax, (m, K) else."""
-        s = self.target.s[block][:, None]
-        if self.coupled:
-            return s
-        return s * self.target.side_weights(self.target.y[block])
+    def _weights(self, block: Any) -> Array:
+        """s_ik for the rows of a block: (1, m) for softmax, (K, m) else."""
+        s, y = self.target.s[block], self.target.y[block]
+        return s[None] if self.coupled else s * self.target.side_weights(y).T
 
     def curvature_blocks(
-        self, point: Array, rows: Array | None, scale: Array | None, size: int
+        self, point: Array, rows: Array | slice, scale: Array | None, size: int
     ) -> Iterator[tuple[Array, Array, Array]]:
-        """Blocks of (augmented centred rows (m, q), probabilities (m, K), weights (m, 1 or K)).
+        """Blocks of (centred features (q, m), probabilities (K, m), weights (1 or K, m)).
 
-        The rows are centred by `center` and end in a 1 where there is an intercept.  ``scale``
-        multiplies the weights of the chosen ``rows``.
+        The features are centred by `center` and end in ones where there is an intercept.
+        ``scale`` multiplies the weights of the chosen ``rows``.
         """
-        center, done = self.center, 0
+        center, done = self.center[:, None], 0
         coef, intercept = self.split(point)
-        intercept = intercept + coef @ center
+        augmented = np.column_stack([coef, intercept + coef @ self.center])[:, : self.q]
         for block, X in self.design.row_blocks(rows, size):
-            A = np.empty((X.shape[0], self.q))
-            np.subtract(X, center, out=A[:, : self.p])
-            A[:, self.p :] = 1.0
-            weight = self._row_weights(block)
+            A = np.ones((self.q, X.shape[0]))
+            np.subtract(X.T, center, out=A[: self.p])
+            weight = self._weights(block)
             if scale is not None:
-                weight = weight * scale[done : done + X.shape[0], None]
+                weight = weight * scale[done : done + X.shape[0]]
             done += X.shape[0]
-            yield A, self._probability(A[:, : self.p] @ coef.T + intercept), weight
+            yield A, self._probability(augmented @ A), weight
+
+    def _probability(self, raw: Array) -> Array:
+        """Logits (K, m) turned into probabilities."""
+        if self.coupled:
+            softmax_columns(raw, np.empty(raw.shape[1]))
+        else:
+            sigmoid_columns(raw)
+        return raw
+
+    def _pair_weights(self, P: Array, weight: Array) -> Array:
+        """Second derivatives of the loss by logits, pair by pair: (pairs, m)."""
+        if not self.coupled:
+            return weight * P * (1 - P)
+        D = np.empty((self.pairs[0].size, P.shape[1]))
+        class_products(P, np.ascontiguousarray(weight[0]), D)
+        return D
 
     def hessian(self, point: Array, rows: Array | None = None, scale: Array | None = None) -> Array:
         """Hessian of the mean loss in the variables (coef, intercept + coef @ center).
@@ -106,69 +129,118 @@ class Curvature:
         -------
         H : ndarray of shape (1, K q, K q) if coupled, (K, q, q) else
         """
-        if self.design.n * (self.K * self.q) ** 2 <= DIRECT:
-            return self._hessian_directly(point, rows, scale)
-        K, q = self.K, self.q
-        first, second = np.triu_indices(K) if self.coupled else (np.arange(K),) * 2
-        packed = q <= KHATRI_RAO_FEATURES
-        width = q * (q + 1) // 2 if packed else q
-        size = max(32, min(4096, BLOCK_ENTRIES // (width + first.size)))
-        grams = np.zeros((first.size, width) if packed else (first.size, q, q))
-        for A, P, weight in self.curvature_blocks(point, rows, scale, size):
-            D = -weight * P[:, first] * P[:, second]
-            D[:, first == second] += weight * P
-            if packed:
-                grams += D.T @ _feature_products(A)
-            else:
-                for pair in range(first.size):
-                    grams[pair] += (A * D[:, pair, None]).T @ A
-        if packed:
-            grams = _unpack(grams, q)
-        if not self.coupled:
-            return grams
-        H = np.empty((K, q, K, q))
-        for k, other, gram in zip(first, second, grams, strict=True):
-            H[k, :, other] = gram
-            H[other, :, k] = gram
-        return H.reshape(1, K * q, K * q)
-
-    @cached_property
-    def _whole(self) -> tuple[Array, Array]:
-        """All rows as `curvature_blocks` gives them, kept: (A (n, q), weights)."""
-        ((A, _, weight),) = self.curvature_blocks(
-            np.zeros((self.K, self.q)), None, None, self.design.n
-        )
-        return A, weight
-
-    def _hessian_directly(self, point: Array, rows: Array | None, scale: Array | None) -> Array:
-        """The same in fewer calls and more operations, for small problems."""
-        K, q = self.K, self.q
-        if rows is None:
-            A, weight = self._whole
-            coef, intercept = self.split(point)
-            P = self._probability(A[:, : self.p] @ coef.T + (intercept + coef @ self.center))
+        K, q, n_pairs = self.K, self.q, self.pairs[0].size
+        if isinstance(self.design, CSRDesign) and rows is None and self._scatters(self.design):
+            grams = self._sparse_grams(point, self.design)
         else:
-            ((A, P, weight),) = self.curvature_blocks(point, rows, scale, self.design.n)
-        if not self.coupled:
-            return np.matmul(A.T * (weight * P * (1 - P)).T[:, None, :], A)
-        products = np.empty((A.shape[0], K + 1, q))  # p_ik x_i for all k, then x_i
-        np.multiply(P[:, :, None], A[:, None, :], out=products[:, :K])
-        products[:, K] = A
-        flat = products.reshape(-1, (K + 1) * q)
-        left = flat[:, : K * q]
-        H = (left * -weight).T @ flat
-        view = H.reshape(K, q, K + 1, q)
-        for k in range(K):
-            view[k, :, k] -= view[k, :, K]
-        return H[None, :, : K * q]
+            grams = self._grams(point, rows, scale)
+        if not self.coupled and grams.ndim == 3:
+            return grams
+        H = np.empty((1, K * q, K * q) if self.coupled else (K, q, q))
+        if grams.ndim == 2:
+            unpack(grams, q, self.coupled, H)
+            return H
+        view = H.reshape(K, q, K, q)
+        for k, other, pair in zip(*self.pairs, range(n_pairs), strict=True):
+            view[k, :, other] = grams[pair]
+            view[other, :, k] = grams[pair]
+        return H
+
+    def _grams(self, point: Array, rows: Array | None, scale: Array | None) -> Array:
+        """Sums of d_pair a a' over rows: (pairs, q (q + 1) / 2) packed, or (pairs, q, q)."""
+        q, n_pairs = self.q, self.pairs[0].size
+        packed = q <= PACKED_FEATURES and n_pairs >= PACKED_PAIRS
+        width = q * (q + 1) // 2
+        size = LARGEST_BLOCK
+        if packed:
+            size = max(64, min(LARGEST_BLOCK, BLOCK_ENTRIES // max(1, width)))
+
+        def part(chunk: slice) -> tuple[Array]:
+            total = np.zeros((n_pairs, width) if packed else (n_pairs, q, q))
+            chosen = chunk if rows is None else rows[chunk]
+            scales = None if scale is None else scale[chunk]
+            for A, P, weight in self.curvature_blocks(point, chosen, scales, size):
+                D = self._pair_weights(P, weight)
+                if packed:
+                    products = np.empty((width, A.shape[1]))
+                    feature_products(A, products)
+                    total += D @ products.T
+                else:
+                    for pair in range(n_pairs):
+                        total[pair] += (A * D[pair]) @ A.T
+            return (total,)
+
+        n = self.design.n if rows is None else rows.size
+        return self._in_parts(part, n, n * n_pairs * width, n_pairs * q * q)
+
+    def _in_parts(
+        self, part: Callable[[slice], tuple[Array]], n: int, work: int, entries: int
+    ) -> Array:
+        """Sum of ``part`` over chunks of n rows, in threads; ``entries``: of each part's result."""
+        room = BUFFER_BYTES // (8 * max(1, entries))
+        return cut(self.workers, part, n, min(CHUNKS, work // CHUNK_WORK, room), True)[0]
+
+    def _scatters(self, design: CSRDesign) -> bool:
+        """Whether entries are so few that products of rows with themselves stay sparse.
+
+        Centring then follows the summation, which features with a mean far beyond their spread
+        do not forgive.
+        """
+        n, p = design.n, design.p
+        if design.X.nnz > SPARSE * n * p or p * p * self.pairs[0].size > BUFFER_BYTES // 8:
+            return False
+        first, second = design.moments(self.target.s)
+        total = self.target.s.sum()
+        square = (first / total) ** 2
+        return not self.center.any() or bool((second / total >= (1 + STEADY) * square).all())
+
+    def _sparse_grams(self, point: Array, design: CSRDesign) -> Array:
+        """`_grams` as (pairs, q, q), from the products of a CSR matrix's entries."""
+        p, q, n_pairs = self.p, self.q, self.pairs[0].size
+        coef, intercept = self.split(point)
+        Wt = np.ascontiguousarray(coef.T)
+
+        def part(rows: slice) -> tuple[Array, Array, Array]:
+            gram = np.zeros((p, p, n_pairs))
+            first, total = np.zeros((p, n_pairs)), np.zeros(n_pairs)
+            for block in blocks_of(rows, 4096):
+                P = self._probability(np.ascontiguousarray(design.logits(block, Wt, intercept).T))
+                D = np.ascontiguousarray(self._pair_weights(P, self._weights(block)).T)
+                design.add_gram(block, D, gram)
+                first += design.X[block].T @ D
+                total += D.sum(axis=0)
+            return gram, first, total
+
+        entries = design.X.nnz / max(1, design.n)
+        chunks = int(min(CHUNKS, design.n * entries**2 * n_pairs // CHUNK_WORK))
+        room = BUFFER_BYTES // (8 * max(1, p * p * n_pairs))
+        gram, first, total = cut(self.workers, part, design.n, min(chunks, room), True)
+        grams = np.empty((n_pairs, q, q))
+        c = self.center
+        for pair in range(n_pairs):
+            lower = gram[:, :, pair]
+            outer = np.outer(first[:, pair], c)
+            grams[pair, :p, :p] = np.tril(lower) + np.tril(lower, -1).T - outer - outer.T
+            grams[pair, :p, :p] += total[pair] * np.outer(c, c)
+            if q > p:
+                grams[pair, p, :p] = grams[pair, :p, p] = first[:, pair] - total[pair] * c
+                grams[pair, p, p] = total[pair]
+        return grams
 
     def uncertainty(self, point: Array, rows: Array | None, scale: Array | None) -> Array:
         """Covariance of the features, each row weighted by ``sum_k p_k (1 - p_k)``: (p, p)."""
-        total = np.zeros((self.p, self.p))
-        for A, P, weight in self.curvature_blocks(point, rows, scale, 1024):
-            X = A[:, : self.p]
-            total += (X * (weight * (P * (1 - P)).sum(axis=1, keepdims=True))).T @ X
-        return total
+
+        def part(chunk: slice) -> tuple[Array]:
+            total = np.zeros((self.p, self.p))
+            chosen = chunk if rows is None else rows[chunk]
+            scales = None if scale is None else scale[chunk]
+            for A, P, weight in self.curvature_blocks(point, chosen, scales, LARGEST_BLOCK):
+                X = A[: self.p]
+                total += (X * (weight * P * (1 - P)).sum(axis=0)) @ X.T
+            return (total,)
+
+        n = self.design.n if rows is None else rows.size
+        return self._in_parts(part, n, n * self.p**2, self.p**2)
 
     def hessian_on(self, point: Array, support: Array) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
@@ -178,7 +250,7 @@ class Curvature:
         H : list of ndarray of shape (a, a), one a problem
             Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
         """
-        if support.mean() > MOSTLY and self.q <= KHATRI_RAO_FEATURES:
+        if support.mean() > MOSTLY and self.q <= PACKED_FEATURES:
             masks = support.reshape(1 if self.coupled else self.K, -1)
             whole = self.hessian(point)
             return [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
@@ -186,14 +258,15 @@ class Curvature:
         groups = [range(self.K)] if self.coupled else [(k,) for k in range(self.K)]
         ends = [np.cumsum([0, *(features[k].size for k in group)]) for group in groups]
         matrices = [np.zeros((end[-1], end[-1])) for end in ends]
-        for A, P, weight in self.curvature_blocks(point, None, None, 2048):
+        everything = slice(0, self.design.n)
+        for A, P, weight in self.curvature_blocks(point, everything, None, 2048):
             for group, end, H in zip(groups, ends, matrices, strict=True):
-                parts = [A[:, features[k]] for k in group]
+                parts = [A[features[k]] for k in group]
                 for a, k in enumerate(group):
-                    w = weight if self.coupled else weight[:, k : k + 1]
+                    w = weight[0] if self.coupled else weight[k]
                     for b, other in enumerate(group[a:], start=a):
-                        d = w * P[:, k : k + 1] * ((a == b) - P[:, other : other + 1])
-                        block = (parts[a] * d).T @ parts[b]
+                        d = w * P[k] * ((a == b) - P[other])
+                        block = (parts[a] * d) @ parts[b].T
                         H[end[a] : end[a + 1], end[b] : end[b + 1]] += block
         return [np.triu(H) + np.triu(H, 1).T for H in matrices]
 
@@ -203,65 +276,53 @@ class Curvature:
         result = np.zeros_like(point)
         c = self.center
         for rows, X in self.design.native_blocks():
-            P = self._probability(X @ coef.T + intercept)
-            D = self._row_weights(rows) * P * (1 - P)
-            total = D.sum(axis=0)[:, None]
+            raw = np.ascontiguousarray((X @ coef.T + intercept).T)
+            P = self._probability(raw)
+            D = self._weights(rows) * P * (1 - P)
+            total = D.sum(axis=1)[:, None]
             if isinstance(self.design, CSRDesign):
-                squares = (X.multiply(X).T @ D).T - 2 * c * (X.T @ D).T + c * c * total
+                squares = D @ X.multiply(X) - 2 * c * (D @ X) + c * c * total
                 result[:, : self.p] += np.maximum(squares, 0.0)
             else:
-                result[:, : self.p] += D.T @ (X - c) ** 2
+                result[:, : self.p] += D @ (X - c) ** 2
             result[:, self.p :] += total
         return result
 
     def hessian_product(self, point: Array) -> Callable[[Array], Array]:
         """The map V (K, q) -> H V, H the Hessian of the mean loss, centred as in `hessian`."""
         coef, intercept = self.split(point)
-        sparse = isinstance(self.design, CSRDesign)
-        c = self.center
+        Wt = np.ascontiguousarray(coef.T)
+        design = self.design
 
-        def blocks() -> Iterator[tuple[Any, Array, Array]]:
-            for rows, X in self.design.native_blocks():
-                P = self._probability(X @ coef.T + intercept)
-                yield X if sparse else X - c, P, self._row_weights(rows) * P
+        def by_logits(rows: slice) -> Array:
+            """Softmax: probabilities; one-vs-all: second derivatives of the loss: (m, K)."""
+            raw = np.ascontiguousarray(design.logits(rows, Wt, intercept).T)
+            P = self._probability(raw)
+            if not self.coupled:
+                P *= self._weights(rows) * (1 - P)
+            return np.ascontiguousarray(P.T)
 
-        stored = list(blocks()) if sparse else None
+        state: Callable[[slice], Array] = by_logits
+        if isinstance(design, CSRDesign) or design.n * self.K <= STORED:
+            stored = np.empty((design.n, self.K))
+
+            def fill(rows: slice) -> tuple[()]:
+                for block in blocks_of(rows, 4096):
+                    stored[block] = by_logits(block)
+                return ()
+
+            chunks = design.n * self.p * self.K // CHUNK_WORK
+            cut(self.workers, fill, design.n, min(CHUNKS, chunks), True)
+            state = stored.__getitem__
 
         def product(V: Array) -> Array:
-            result = np.zeros_like(V)
             by_coef, by_intercept = self.split(V)
-            if sparse:  # X cannot be centred in place
-                by_intercept = by_intercept - by_coef @ c
-            for X, P, weight in blocks() if stored is None else stored:
-                T = X @ by_coef.T + by_intercept
-                if self.coupled:
-                    T -= (P * T).sum(axis=1, keepdims=True)
-                else:
-                    T *= 1 - P
-                T *= weight
-                total = T.sum(axis=0)[:, None]
-                result[:, : self.p] += (X.T @ T).T - total * c if sparse else T.T @ X
-                result[:, self.p :] += total
+            result = np.empty_like(V)
+            G, g = design.curvature_product(
+                self.target, state, by_coef, by_intercept, self.center, self.workers
+            )
+            result[:, : self.p] = G
+            result[:, self.p :] = g[:, None]
             return result
 
         return product
-
-
-def _feature_products(A: Array) -> Array:
-    """All products x_j x_r, j <= r, of each row: (m, q (q + 1) / 2)."""
-    m, q = A.shape
-    products = np.empty((m, q * (q + 1) // 2))
-    at = 0
-    for j in range(q):
-        np.multiply(A[:, j, None], A[:, j:], out=products[:, at : at + q - j])
-        at += q - j
-    return products
-
-
-def _unpack(packed: Array, q: int) -> Array:
-    """Symmetric matrices (c, q, q) from their packed upper triangles (c, q (q + 1) / 2)."""
-    full = np.empty((packed.shape[0], q, q))
-    j, r = np.triu_indices(q)
-    full[:, j, r] = packed
-    full[:, r, j] = packed
-    return full

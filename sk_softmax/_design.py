@@ -4,7 +4,7 @@ Both classes have the same methods.  Sums over rows are made chunk by chunk; chu
 shape of X alone and their sums are added in order, so the number of threads changes no bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from ._kernels.csr import csr_product
+from ._kernels.curvature import couple_rows, csr_gram, dense_curvature_product
 from ._kernels.dense import dense_sigmoid, dense_softmax
 from ._kernels.pointwise import sigmoid_residual, softmax_residual
 from ._threads import Workers
@@ -22,6 +23,8 @@ CHUNKS = 16  # at most: each needs a gradient of its own
 CHUNK_ENTRIES = 2**18  # of X, at least
 BUFFER_BYTES = 2**25  # for all chunks' gradients
 BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
+FEW_CLASSES = 32  # up to which zeros cost less than a sparse product
+PRODUCT_ROWS = 4096  # rows whose probabilities are made at a time, where they are not kept
 WORTH = 4_000_000  # n p K from which threads pay
 
 
@@ -106,7 +109,6 @@ class DenseDesign:
         K = W.shape[0]
         entries = self.n * self.p
         room = BUFFER_BYTES // (8 * max(1, W.size))
-        chunks = _chunks(self.n, min(CHUNKS, entries // CHUNK_ENTRIES, room))
 
         def part(chunk: slice) -> tuple[Array, Array, Array]:
             G, g = np.zeros_like(W), np.zeros(K)
@@ -121,38 +123,83 @@ class DenseDesign:
                     )
             return loss, G, g
 
-        return _sum_in_order(workers.map(part, chunks, entries * K >= WORTH))
+        chunks = min(CHUNKS, entries // CHUNK_ENTRIES, room)
+        return cut(workers, part, self.n, chunks, entries * K >= WORTH)
 
-    def _blocks(self, rows: slice) -> Iterator[tuple[slice, Array]]:
+    def logits(self, rows: slice, Wt: Array, b: Array) -> Array:
+        """W x + b for a range of rows, (m, K)."""
+        return np.asarray(self.X[rows], dtype=np.float64) @ Wt + b
+
+    def curvature_product(
+        self,
+        target: Target,
+        state: Callable[[slice], Array],
+        V: Array,
+        v: Array,
+        center: Array,
+        workers: Workers,
+    ) -> tuple[Array, ...]:
+        """A Hessian of the mean loss times a direction, in one pass over X.
+
+        Parameters
+        ----------
+        target : Target
+        state : callable
+            For a range of rows what `couple_rows` takes, (m, K).
+        V, v : ndarray of shape (K, p) and (K,)
+            The direction, in the coordinates in which rows are centred by ``center``.
+
+        Returns
+        -------
+        G, g : ndarray of shape (K, p) and (K,)
+        """
+        room = BUFFER_BYTES // (8 * max(1, V.size))
+        entries = self.n * self.p
+
+        def part(chunk: slice) -> tuple[Array, Array]:
+            G, g = np.zeros_like(V), np.zeros(v.size)
+            for rows, X in self._blocks(chunk, PRODUCT_ROWS):
+                s = target.s[rows]
+                dense_curvature_product(X, center, state(rows), s, target.softmax, V, v, G, g)
+            return G, g
+
+        chunks = min(CHUNKS, entries // CHUNK_ENTRIES, room)
+        return cut(workers, part, self.n, chunks, entries * v.size >= WORTH)
+
+    def _blocks(self, rows: slice, size: int = 2**62) -> Iterator[tuple[slice, Array]]:
         """The rows as float64 in C order: in place where they are, else by blocks in scratch."""
         if self._direct:
-            yield rows, self.X[rows]
+            for block in blocks_of(rows, size):
+                yield block, self.X[block]
             return
         scratch = np.empty((self._step, self.p))
-        for start in range(rows.start, rows.stop, self._step):
-            block = slice(start, min(start + self._step, rows.stop))
-            filled = scratch[: block.stop - start]
+        for block in blocks_of(rows, self._step):
+            filled = scratch[: block.stop - block.start]
             np.copyto(filled, self.X[block])
             view = filled.view()
             view.flags.writeable = False
             yield block, view
 
-    def row_blocks(self, rows: Array | None, size: int) -> Iterator[tuple[Any, Array]]:
+    def row_blocks(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
         """Blocks of at most ``size`` rows as float64 arrays, with their row numbers."""
-        for block in _row_blocks(self.n, rows, size):
+        for block in blocks_of(rows, size):
             yield block, np.asarray(self.X[block], dtype=np.float64)
 
     def native_blocks(self) -> Iterator[tuple[slice, Any]]:
         """Blocks of rows fit for ``X @ B`` and ``X.T @ C``."""
-        for start in range(0, self.n, self._step):
-            rows = slice(start, min(start + self._step, self.n))
+        for rows in blocks_of(slice(0, self.n), self._step):
             yield rows, np.asarray(self.X[rows], dtype=np.float64)
 
     def class_sums(self, y: Array, s: Array, n_classes: int) -> Array:
         """sum_i s_i [y_i = k] x_i, (n_classes, p)."""
         result = np.zeros((n_classes, self.p))
         for rows, X in self.native_blocks():
-            result += _one_hot(y[rows], s[rows], n_classes).T @ X
+            if n_classes <= FEW_CLASSES:
+                weight = np.zeros((X.shape[0], n_classes))
+                weight[np.arange(X.shape[0]), y[rows]] = s[rows]
+                result += weight.T @ X
+            else:
+                result += _one_hot(y[rows], s[rows], n_classes).T @ X
         return result
 
     def moments(self, s: Array) -> tuple[Array, Array]:
@@ -197,22 +244,63 @@ class CSRDesign:
             csr_product(*self._forward, rows.start, rows.stop, Wt, Z)
             return (target.residual(Z[rows], rows),)
 
-        chunks = _chunks(self.n, min(CHUNKS, self.X.nnz // CHUNK_ENTRIES))
-        (loss,) = _sum_in_order(workers.map(forward, chunks, worth))
+        (loss,) = cut(workers, forward, self.n, self._chunks, worth)
+        return loss, self._transposed_product(Z, workers), Z.sum(axis=0)
+
+    @property
+    def _chunks(self) -> int:
+        return min(CHUNKS, self.X.nnz // CHUNK_ENTRIES)
+
+    def _transposed_product(self, R: Array, workers: Workers) -> Array:
+        """R' X (K, p) for R (n, K): feature by feature, so that threads share nothing."""
         if self._backward is None:
             self._backward = _csr_arrays(self.X.T.tocsr())
         transposed = self._backward
-        Gt = np.zeros((self.p, K))
+        Gt = np.zeros((self.p, R.shape[1]))
 
         def backward(features: slice) -> None:
-            csr_product(*transposed, features.start, features.stop, Z, Gt)
+            csr_product(*transposed, features.start, features.stop, R, Gt)
 
-        workers.map(backward, _balanced_chunks(transposed[2], len(chunks)), worth)
-        return loss, np.ascontiguousarray(Gt.T), Z.sum(axis=0)
+        chunks = _balanced_chunks(transposed[2], max(1, self._chunks))
+        workers.map(backward, chunks, self.X.nnz * R.shape[1] >= WORTH)
+        return np.ascontiguousarray(Gt.T)
 
-    def row_blocks(self, rows: Array | None, size: int) -> Iterator[tuple[Any, Array]]:
+    def logits(self, rows: slice, Wt: Array, b: Array) -> Array:
+        """W x + b for a range of rows, (m, K)."""
+        return np.asarray(self.X[rows] @ Wt + b)
+
+    def add_gram(self, rows: slice, D: Array, G: Array) -> None:
+        """G[j, r] += sum_i D[i] x_ij x_ir, r <= j, over a range of rows; D (m, pairs)."""
+        csr_gram(*self._forward, rows.start, rows.stop, D, G)
+
+    def curvature_product(
+        self,
+        target: Target,
+        state: Callable[[slice], Array],
+        V: Array,
+        v: Array,
+        center: Array,
+        workers: Workers,
+    ) -> tuple[Array, ...]:
+        """A Hessian of the mean loss times a direction; see `DenseDesign.curvature_product`."""
+        K = v.size
+        Vt = np.ascontiguousarray(V.T)
+        shift = v - V @ center
+        T = np.empty((self.n, K))
+
+        def forward(rows: slice) -> tuple[()]:
+            T[rows] = shift
+            csr_product(*self._forward, rows.start, rows.stop, Vt, T)
+            couple_rows(state(rows), target.s[rows], target.softmax, T[rows])
+            return ()
+
+        cut(workers, forward, self.n, self._chunks, self.X.nnz * K >= WORTH)
+        g = T.sum(axis=0)
+        return self._transposed_product(T, workers) - np.outer(g, center), g
+
+    def row_blocks(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
         """Blocks of at most ``size`` rows as dense float64 arrays, with their row numbers."""
-        for block in _row_blocks(self.n, rows, size):
+        for block in blocks_of(rows, size):
             yield block, self.X[block].toarray().astype(np.float64, copy=False)
 
     def native_blocks(self) -> Iterator[tuple[slice, Any]]:
@@ -257,13 +345,6 @@ def _csr_arrays(X: Any) -> tuple[Array, Array, Array]:
     return views[0], views[1], views[2]
 
 
-def _chunks(n: int, count: int) -> list[slice]:
-    """Rows 0..n cut into about ``count`` equal ranges."""
-    count = max(1, min(count, n))
-    cuts = [n * c // count for c in range(count + 1)]
-    return [slice(lo, hi) for lo, hi in pairwise(cuts)]
-
-
 def _balanced_chunks(indptr: Array, count: int) -> list[slice]:
     """Rows of a CSR matrix cut into ranges of about equal numbers of entries."""
     wanted = np.linspace(0, indptr[-1], count + 1)[1:-1]
@@ -272,18 +353,32 @@ def _balanced_chunks(indptr: Array, count: int) -> list[slice]:
     return [slice(lo, hi) for lo, hi in pairwise(cuts)]
 
 
-def _row_blocks(n: int, rows: Array | None, size: int) -> Iterator[Any]:
-    for start in range(0, n if rows is None else rows.size, size):
-        if rows is None:
-            yield slice(start, min(start + size, n))
-        else:
+def blocks_of(rows: Array | slice, size: int) -> Iterator[Any]:
+    """A range of rows, or their numbers, cut into pieces of at most ``size``."""
+    if isinstance(rows, slice):
+        for start in range(rows.start, rows.stop, size):
+            yield slice(start, min(start + size, rows.stop))
+    else:
+        for start in range(0, rows.size, size):
             yield rows[start : start + size]
 
 
-def _sum_in_order(parts: list[tuple[Array, ...]]) -> tuple[Array, ...]:
-    """Sums of each part's arrays, in the order of the parts (into the first part's)."""
+def cut(
+    workers: Workers,
+    part: Callable[[slice], tuple[Array, ...]],
+    n: int,
+    count: int,
+    worth: bool,
+) -> tuple[Array, ...]:
+    """Sums of what ``part`` returns for about ``count`` equal ranges of n rows, in their order.
+
+    The ranges depend on n and ``count`` alone, so the number of threads changes no bit.
+    """
+    count = max(1, min(count, n))
+    ends = [n * c // count for c in range(count + 1)]
+    parts = workers.map(part, [slice(lo, hi) for lo, hi in pairwise(ends)], worth)
     total = parts[0]
-    for part in parts[1:]:
-        for into, array in zip(total, part, strict=True):
+    for other in parts[1:]:
+        for into, array in zip(total, other, strict=True):
             into += array
     return total

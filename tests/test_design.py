@@ -143,7 +143,8 @@ def test_chunks_are_few_where_their_gradients_are_large(monkeypatch, many_chunks
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 100])
 @pytest.mark.parametrize("count", [0, 1, 3, 16])
 def test_chunks_cover_all_rows_once(n, count):
-    chunks = _design._chunks(n, count)
+    chunks = []
+    _design.cut(Workers(1), lambda chunk: chunks.append(chunk) or (), n, count, True)
     assert len(chunks) == max(1, min(count, n))
     np.testing.assert_array_equal(np.concatenate([np.arange(n)[c] for c in chunks]), np.arange(n))
     sizes = [c.stop - c.start for c in chunks]
@@ -210,12 +211,12 @@ def test_class_sums_and_moments_by_blocks(store, monkeypatch):
 
 @over("store", STORAGE)
 @pytest.mark.parametrize("size", [1, 32, 70, 1000])
-@pytest.mark.parametrize("chosen", [None, [], [3], [69, 0, 5, 5, 31]])
+@pytest.mark.parametrize("chosen", [slice(0, 70), slice(3, 66), [], [3], [69, 0, 5, 5, 31]])
 def test_row_blocks_are_dense_float64_with_their_numbers(store, size, chosen):
     X, _, _ = rows_of(70, 5)
-    rows = None if chosen is None else np.array(chosen, dtype=int)
+    rows = chosen if isinstance(chosen, slice) else np.array(chosen, dtype=int)
     blocks = list(make_design(store(X)).row_blocks(rows, size))
-    wanted = np.arange(70) if rows is None else rows
+    wanted = np.arange(70)[rows]
     assert len(blocks) == -(-wanted.size // size)
     numbers = np.concatenate([np.arange(70)[block] for block, _ in blocks] or [wanted])
     np.testing.assert_array_equal(numbers, wanted)
@@ -262,7 +263,11 @@ def test_dense_rows_are_read_in_place(store):
     X = store(rows_of(70, 5)[0])
     design = DenseDesign(X)
     everything = slice(0, 70)
-    for blocks in (design._blocks(everything), design.row_blocks(None, 32), design.native_blocks()):
+    for blocks in (
+        design._blocks(everything),
+        design.row_blocks(everything, 32),
+        design.native_blocks(),
+    ):
         for rows, block in blocks:
             assert np.shares_memory(block, X)
             assert block.base is not None
@@ -294,7 +299,7 @@ def test_memory_beside_x_is_small(store):
         design.sweep(target, W, b, Workers(1))
         design.class_sums(target.y, target.s, CLASSES)
         design.moments(target.s)
-        for _ in design.row_blocks(None, 256):
+        for _ in design.row_blocks(slice(0, 4000), 256):
             pass
 
     DenseDesign(store(half_empty(8, 100))).sweep(

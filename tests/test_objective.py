@@ -246,10 +246,11 @@ def test_some_of_the_rows(loss, storage, fit_intercept):
 # ---- second derivatives ---------------------------------------------------------------------
 
 PATHS = {
-    "directly": {"DIRECT": np.inf},
-    "packed": {"DIRECT": 0, "KHATRI_RAO_FEATURES": 10**6},
-    "pair by pair": {"DIRECT": 0, "KHATRI_RAO_FEATURES": 0},
-    "packed, in blocks": {"DIRECT": 0, "KHATRI_RAO_FEATURES": 10**6, "BLOCK_ENTRIES": 1},
+    "packed": {"PACKED_FEATURES": 10**6, "PACKED_PAIRS": 0},
+    "pair by pair": {"PACKED_FEATURES": 0},
+    "packed, in blocks": {"PACKED_FEATURES": 10**6, "PACKED_PAIRS": 0, "LARGEST_BLOCK": 7},
+    "in parts": {"CHUNK_WORK": 100},
+    "entry by entry": {"SPARSE": 1.0, "CHUNK_WORK": 100},
 }
 
 

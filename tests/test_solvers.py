@@ -229,6 +229,7 @@ def without_hessian(request, monkeypatch):
 
     def patch():
         monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 0)
+        monkeypatch.setattr(newton, "CACHED_WORK", 0)
         if request.param == "diagonal":
             monkeypatch.setattr(_preconditioner, "LARGEST_COVARIANCE", 0)
 

@@ -2,6 +2,8 @@
 
 ``cache``      compiled code is kept on disk; a cache that cannot be written is done without.
 ``nogil``      several threads may run kernels at once, each on its own rows.
+``error_model``  a division by 0 is inf or nan, as in NumPy; a test for it would stop the
+               vectoriser.
 ``fastmath``   ``nnan`` and ``ninf`` are never set: nan and inf must travel to where they are seen.
 """
 
@@ -33,7 +35,8 @@ def jit(function: Callable[..., Any] | None = None, *, in_order: bool = False) -
     """
     if function is None:
         return lambda function: jit(function, in_order=in_order)
-    options = {"nogil": True, "fastmath": set(IN_ORDER if in_order else REORDER)}
+    fastmath = set(IN_ORDER if in_order else REORDER)
+    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
         kernel = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write to

@@ -112,14 +112,31 @@ def sigmoid_residual(Z, y, s, columns, positive, negative, loss):
         ``sum_i s_ik * log(1 + exp(-+z_ik))`` is added to it.
     """
     m, K = Z.shape
+    own = np.full(m, -1)
     for i in range(m):
-        z = Z[i]
         for k in range(K):
-            is_class = y[i] == columns[k]
-            weight = s[i] * (positive[k] if is_class else negative[k])
-            t = exp_nonpositive(-abs(z[k]))
-            margin = -z[k] if is_class else z[k]
-            loss[k] += weight * ((margin if not margin <= 0.0 else 0.0) + log1p_unit(t))
-            # sigmoid(margin): the probability that the model gives to the wrong side
-            wrong = (1.0 if margin >= 0.0 else t) / (1.0 + t)
-            z[k] = -weight * wrong if is_class else weight * wrong
+            if y[i] == columns[k]:
+                own[i] = k
+        if own[i] >= 0:  # from here on logits are margins: positive on the wrong side
+            Z[i, own[i]] = -Z[i, own[i]]
+    flat = Z.ravel()
+    losses = np.empty(m * K)
+    for q in range(m * K):  # no branches: all entries in vector registers
+        margin = flat[q]
+        t = exp_nonpositive(-abs(margin))
+        losses[q] = (margin if not margin <= 0.0 else 0.0) + log1p_unit(t)
+        flat[q] = (1.0 if margin >= 0.0 else t) / (1.0 + t)
+    for i in range(m):
+        z, c = Z[i], own[i]
+        start = i * K
+        if c >= 0:
+            weight = s[i] * positive[c]
+            loss[c] += weight * losses[start + c]
+            losses[start + c] = 0.0
+            residual = -weight * z[c]
+        for k in range(K):
+            weight = s[i] * negative[k]
+            loss[k] += weight * losses[start + k]
+            z[k] *= weight
+        if c >= 0:
+            z[c] = residual

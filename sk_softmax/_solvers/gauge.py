@@ -81,7 +81,7 @@ def _flat_directions(objective: Objective) -> Array:
     p, center = objective.p, objective.center
     gram = np.zeros((p, p))
     s = objective.target.s
-    for rows, X in objective.design.row_blocks(None, 1024):
+    for rows, X in objective.design.row_blocks(slice(0, objective.design.n), 1024):
         A = X - center
         gram += (A * s[rows, None]).T @ A
     variance = gram.diagonal()

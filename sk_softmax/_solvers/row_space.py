@@ -34,7 +34,12 @@ def in_row_space(objective: Objective) -> tuple[Objective, Callable[[Array], Arr
     """
     p = objective.p
     center = objective.center
-    X = np.concatenate([X for _, X in objective.design.row_blocks(None, 4096)]) - center
+    X = (
+        np.concatenate(
+            [X for _, X in objective.design.row_blocks(slice(0, objective.design.n), 4096)]
+        )
+        - center
+    )
     V, R = qr(X.T, mode="economic", check_finite=False)
     design = make_design(np.ascontiguousarray(R.T))
 

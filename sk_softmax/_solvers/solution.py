@@ -204,6 +204,11 @@ class Run:
         self.iterations += iterations
         self.n_iter[problems] += iterations
 
+    def count_each(self, iterations: Array) -> None:
+        """Count ``iterations``, (m,), that the problems made by themselves."""
+        self.iterations += int(iterations.max(initial=0))
+        self.n_iter += iterations
+
     def note(self, **facts: Any) -> None:
         """Add to the trace, and print it where the user asked for that."""
         facts = {"iteration": self.iterations, **facts}

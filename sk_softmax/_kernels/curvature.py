@@ -1,0 +1,188 @@
+"""What Hessians are made of, class by class and feature by feature, rows side by side.
+
+Here the rows run along the last axis: features A (q, m), logits and probabilities (K, m).  So every
+loop over rows uses vector registers, however few features and classes there are.
+"""
+
+import numpy as np
+
+from .dense import BLOCK, block_gradient, block_logits
+from .jit import jit
+from .pointwise import exp_nonpositive
+
+
+@jit(in_order=True)
+def softmax_columns(Z, log_total):
+    """Turn logits Z (K, m) into probabilities in place; their logsumexp into ``log_total`` (m,)."""
+    K, m = Z.shape
+    top, total = np.empty(m), np.empty(m)
+    for i in range(m):
+        top[i] = Z[0, i]
+        total[i] = 0.0
+    for k in range(1, K):
+        for i in range(m):
+            top[i] = top[i] if Z[k, i] <= top[i] else Z[k, i]
+    for k in range(K):
+        for i in range(m):
+            t = exp_nonpositive(Z[k, i] - top[i])
+            Z[k, i] = t
+            total[i] += t
+    for k in range(K):
+        for i in range(m):
+            Z[k, i] /= total[i]
+    for i in range(m):
+        log_total[i] = top[i] + np.log(total[i])
+
+
+@jit
+def class_products(P, s, D):
+    """The Hessian of softmax by logits, its upper triangle pair by pair.
+
+    Parameters
+    ----------
+    P : ndarray of shape (K, m)
+        Probabilities.
+    s : ndarray of shape (m,)
+    D : ndarray of shape (K (K + 1) / 2, m)
+        Result: ``s_i p_ik ([k = l] - p_il)`` for k <= l.
+    """
+    K, m = P.shape
+    pair = 0
+    for k in range(K):
+        for i in range(m):
+            D[pair, i] = s[i] * P[k, i] * (1.0 - P[k, i])
+        pair += 1
+        for other in range(k + 1, K):
+            for i in range(m):
+                D[pair, i] = -s[i] * P[k, i] * P[other, i]
+            pair += 1
+
+
+@jit(in_order=True)
+def sigmoid_columns(Z):
+    """Turn logits Z (K, m) of one-vs-all into probabilities in place."""
+    K, m = Z.shape
+    for k in range(K):
+        for i in range(m):
+            t = exp_nonpositive(-abs(Z[k, i]))
+            Z[k, i] = (1.0 if Z[k, i] >= 0.0 else t) / (1.0 + t)
+
+
+@jit
+def feature_products(A, V):
+    """V (q (q + 1) / 2, m): the products a_j a_r, j <= r, of the features A (q, m)."""
+    q, m = A.shape
+    pair = 0
+    for j in range(q):
+        for r in range(j, q):
+            for i in range(m):
+                V[pair, i] = A[j, i] * A[r, i]
+            pair += 1
+
+
+@jit
+def couple_rows(state, s, softmax, T):
+    """From directions of logits to directions of residuals, in place.
+
+    Parameters
+    ----------
+    state : ndarray of shape (m, K)
+        Softmax: probabilities.  One-vs-all: second derivatives of the weighted loss by logits.
+    s : ndarray of shape (m,)
+    softmax : bool
+    T : ndarray of shape (m, K)
+        Softmax: becomes ``s_i p_ik (t_ik - sum_l p_il t_il)``.
+    """
+    m, K = T.shape
+    for i in range(m):
+        if softmax:
+            mean = 0.0
+            for k in range(K):
+                mean += state[i, k] * T[i, k]
+            for k in range(K):
+                T[i, k] = s[i] * state[i, k] * (T[i, k] - mean)
+        else:
+            for k in range(K):
+                T[i, k] *= state[i, k]
+
+
+@jit
+def dense_curvature_product(X, center, state, s, softmax, V, v, G, g):
+    """A Hessian times a direction, over all rows of X, is added to G (K, p) and g (K,).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p), C-contiguous, float64
+    center : ndarray of shape (p,)
+        What is taken from each row.
+    state, s, softmax
+        As in `couple_rows`.
+    V : ndarray of shape (K, p), C-contiguous
+        The direction's coefficients; ``v`` (K,) its intercepts in the centred coordinates.
+    """
+    n, p = X.shape
+    A, T = np.empty((BLOCK, p)), np.empty((BLOCK, V.shape[0]))
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        m = stop - start
+        for i in range(m):
+            for j in range(p):
+                A[i, j] = X[start + i, j] - center[j]
+        block_logits(A, 0, m, V, v, T)
+        couple_rows(state[start:stop], s[start:stop], softmax, T[:m])
+        block_gradient(A, 0, m, T, G, g)
+
+
+@jit
+def csr_gram(data, indices, indptr, start, stop, D, G):
+    """G[j, r] += sum_i D[i] x_ij x_ir for r <= j, over the rows ``start <= i < stop`` of X.
+
+    Parameters
+    ----------
+    data, indices, indptr : ndarray
+        The CSR arrays of X.
+    start, stop : int
+    D : ndarray of shape (stop - start, pairs), C-contiguous
+    G : ndarray of shape (p, p, pairs), C-contiguous
+    """
+    pairs = D.shape[1]
+    for i in range(start, stop):
+        weight = D[i - start]
+        for a in range(indptr[i], indptr[i + 1]):
+            j, v = indices[a], data[a]
+            for b in range(indptr[i], indptr[i + 1]):
+                if indices[b] <= j:
+                    product = v * data[b]
+                    into = G[j, indices[b]]
+                    for pair in range(pairs):
+                        into[pair] += product * weight[pair]
+
+
+@jit
+def unpack(grams, q, coupled, H):
+    """Hessians from packed sums over rows of class products times feature products.
+
+    Parameters
+    ----------
+    grams : ndarray of shape (pairs of outputs, q (q + 1) / 2)
+    q : int
+    coupled : bool
+        Whether the pairs are all k <= l of one problem; else each is a problem of its own.
+    H : ndarray of shape (1, K q, K q) if coupled, (K, q, q) else
+        Result.
+    """
+    K = H.shape[1] // q if coupled else H.shape[0]
+    pair = 0
+    for k in range(K):
+        for other in range(k, K if coupled else k + 1):
+            problem, row, column = (0, k * q, other * q) if coupled else (k, 0, 0)
+            at = 0
+            for j in range(q):
+                for r in range(j, q):
+                    value = grams[pair, at]
+                    H[problem, row + j, column + r] = value
+                    H[problem, row + r, column + j] = value
+                    H[problem, column + j, row + r] = value
+                    H[problem, column + r, row + j] = value
+                    at += 1
+            pair += 1
