@@ -6,7 +6,8 @@
 * The lanes worth it are then timed again in turns, so that all feel the same machine.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,6 +41,10 @@ class Settings:
         Seconds of back-to-back fits in a round; at least one fit.
     max_threads : int or None
         Leave out peers with more jobs or threads.
+    wanted : callable or None
+        ``wanted(lane)`` tells whether to time it; references are not asked about.
+    tightest : float
+        Leave out tolerances below this one.
     inline : bool
         Fit in this process, without limits.
     """
@@ -50,7 +55,19 @@ class Settings:
     rounds: int = 7
     burst: float = 0.1
     max_threads: int | None = None
+    wanted: Callable | None = None
+    tightest: float = 0.0
     inline: bool = False
+
+    def choose(self, lanes):
+        """Return the lanes that are not left out, with the tolerances that are not."""
+        chosen = []
+        for lane in lanes:
+            few = max(lane.n_jobs or 1, lane.threads or 1) <= (self.max_threads or np.inf)
+            if few and (self.wanted is None or self.wanted(lane)):
+                tols = tuple(tol for tol in lane.tols if tol is None or tol >= self.tightest)
+                chosen.append(replace(lane, tols=tols))
+        return chosen
 
 
 @dataclass
@@ -132,9 +149,9 @@ def measure_case(problem, formulation, libraries, settings, data_dir=None, progr
     workers = []
     try:
         for library in libraries:
-            workers.append(kind(library, problem.name, formulation, data_dir))
+            workers.append(kind(library, problem, formulation, data_dir))
         null = workers[0].shape().null
-        trials, references = _trials(workers, libraries, settings.max_threads)
+        trials, references = _trials(workers, libraries, settings)
         title = f"{problem.name} {formulation}"
         _probe_ours(trials, settings, show, title)
         _climb(references, max(settings.time_limit, REFERENCE_LIMIT), show, f"{title} reference")
@@ -149,14 +166,12 @@ def measure_case(problem, formulation, libraries, settings, data_dir=None, progr
     ]
 
 
-def _trials(workers, libraries, max_threads):
+def _trials(workers, libraries, settings):
     """The lanes that are timed, and those that only look for the optimum."""
     trials, references = [], []
     for worker in workers:
         shape, role = worker.shape(), libraries[worker.library]
-        wanted = max_threads or np.inf
-        lanes = [lane for lane in shape.lanes if max(lane.n_jobs or 1, lane.threads or 1) <= wanted]
-        trials += [Trial(worker, role, lane) for lane in lanes]
+        trials += [Trial(worker, role, lane) for lane in settings.choose(shape.lanes)]
         references += [Trial(worker, "reference", lane) for lane in shape.references]
     return trials, references
 
@@ -207,7 +222,10 @@ def _climb_all(trials, references, null, settings, show, title):
 
 
 def _skip_rungs(trial, trials, best, null):
-    """Start where the same solver, with other threads, first got within the goal."""
+    """Start where the same solver, with other threads, first got within the goal.
+
+    If it was cut off, start where it was: the looser tolerances would miss again.
+    """
     if trial.probes or trial.role == "ours":
         return
     for other in trials:
@@ -216,6 +234,8 @@ def _skip_rungs(trial, trials, best, null):
             tols = [tol for tol, outcome in other.probes]
             won = other.winner(best, null)
             trial.first_rung = trial.lane.tols.index(won[0] if won else tols[-1])
+            if not won and other.cut_off is not None:
+                trial.first_rung += 1
             return
 
 

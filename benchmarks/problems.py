@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
-__all__ = ["PROBLEMS", "Case", "Problem", "load_case", "select"]
+from benchmarks.synthetic import draw
+
+__all__ = ["PROBLEMS", "Case", "Problem", "load_case", "select", "synthetic"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem by name.
+    """One problem by name; it is pickled on its way to a worker, so no lambdas or closures.
 
     Attributes
     ----------
@@ -91,53 +94,47 @@ def select(names):
     return [problem for problem in PROBLEMS if wanted & {"all", problem.name, *problem.groups}]
 
 
-def _bundled(name):
+def synthetic(name, n, p, K):
+    """Return a problem that is not in the table: n rows, p features and K classes, drawn."""
+    return Problem(name, partial(_synthetic, n, p, K), _raw)
+
+
+def _bundled(name, data_dir):
     """A data set that scikit-learn carries."""
+    from sklearn import datasets
 
-    def source(data_dir):
-        from sklearn import datasets
-
-        return getattr(datasets, f"load_{name}")(return_X_y=True)
-
-    return source
+    return getattr(datasets, f"load_{name}")(return_X_y=True)
 
 
-def _table(name):
+def _table(name, data_dir):
     """A dense table NAME.npz with X and y."""
-
-    def source(data_dir):
-        with np.load(Path(data_dir) / f"{name}.npz") as stored:
-            return stored["X"], stored["y"]
-
-    return source
+    with np.load(Path(data_dir) / f"{name}.npz") as stored:
+        return stored["X"], stored["y"]
 
 
-def _one_hot_table(name):
+def _one_hot_table(name, data_dir):
     """A table NAME.npz whose categorical columns, stored as codes, become sparse one-hot."""
-
-    def source(data_dir):
-        with np.load(Path(data_dir) / f"{name}.npz") as stored:
-            X, y = stored["X"].astype(np.float64), stored["y"]
-            categorical, levels = stored["categorical"], stored["levels"]
-        rows = np.arange(len(X))
-        blocks = [sparse.csr_matrix(X[:, ~categorical])]
-        for j, level in zip(np.flatnonzero(categorical), levels, strict=True):
-            shape = (len(X), len(str(level).split("=", 1)[1].split("|")))
-            entries = (np.ones(len(X)), (rows, X[:, j].astype(np.int64)))
-            blocks.append(sparse.csr_matrix(entries, shape=shape))
-        return sparse.hstack(blocks, format="csr"), y
-
-    return source
+    with np.load(Path(data_dir) / f"{name}.npz") as stored:
+        X, y = stored["X"].astype(np.float64), stored["y"]
+        categorical, levels = stored["categorical"], stored["levels"]
+    rows = np.arange(len(X))
+    blocks = [sparse.csr_matrix(X[:, ~categorical])]
+    for j, level in zip(np.flatnonzero(categorical), levels, strict=True):
+        shape = (len(X), len(str(level).split("=", 1)[1].split("|")))
+        entries = (np.ones(len(X)), (rows, X[:, j].astype(np.int64)))
+        blocks.append(sparse.csr_matrix(entries, shape=shape))
+    return sparse.hstack(blocks, format="csr"), y
 
 
-def _sparse(name):
+def _sparse(name, data_dir):
     """Sparse counts NAME_X.npz with labels NAME_y.npy."""
+    folder = Path(data_dir)
+    return sparse.load_npz(folder / f"{name}_X.npz"), np.load(folder / f"{name}_y.npy")
 
-    def source(data_dir):
-        folder = Path(data_dir)
-        return sparse.load_npz(folder / f"{name}_X.npz"), np.load(folder / f"{name}_y.npy")
 
-    return source
+def _synthetic(n, p, K, data_dir):
+    """Rows of `benchmarks.synthetic`."""
+    return draw(n, p, K)
 
 
 def _raw(X):
@@ -150,11 +147,8 @@ def _standardised(X):
     return centred / np.where(spread > 0, spread, 1.0)
 
 
-def _divided_by(constant):
-    def transform(X):
-        return X.astype(np.float64) / constant
-
-    return transform
+def _divided_by(constant, X):
+    return X.astype(np.float64) / constant
 
 
 def _tfidf(X):
@@ -174,22 +168,37 @@ _QUICK, _FLOOR, _DENSE, _L1, _TEXT = (
 _NEWS, _LANGID = ("news20_X.npz", "news20_y.npy"), ("langid_X.npz", "langid_y.npy")
 
 PROBLEMS = (
-    Problem("iris", _bundled("iris"), _raw, groups=_QUICK),
-    Problem("wine", _bundled("wine"), _raw, groups=_QUICK),
-    Problem("breast_cancer", _bundled("breast_cancer"), _raw, groups=_QUICK),
-    Problem("digits", _bundled("digits"), _raw, groups=_QUICK),
-    Problem("letter", _table("letter"), _raw, groups=_FLOOR, files=("letter.npz",)),
-    Problem("khan", _table("khan"), _raw, groups=_FLOOR, files=("khan.npz",)),
-    Problem("digits16_l1", _bundled("digits"), _divided_by(16), l1_ratio=1.0, groups=_FLOOR + _L1),
-    Problem("spambase", _table("spambase"), _raw, groups=_DENSE, files=("spambase.npz",)),
-    Problem("adult", _one_hot_table("adult"), _raw, groups=_DENSE, files=("adult.npz",)),
-    Problem("shuttle", _table("shuttle"), _raw, groups=_DENSE, files=("shuttle.npz",)),
-    Problem("mnist", _table("mnist"), _divided_by(255), groups=_DENSE, files=("mnist.npz",)),
-    Problem("wine_std_l1", _bundled("wine"), _standardised, l1_ratio=1.0, groups=_L1),
-    Problem("digits16_enet", _bundled("digits"), _divided_by(16), 0.1, 0.5, groups=_L1),
+    Problem("iris", partial(_bundled, "iris"), _raw, groups=_QUICK),
+    Problem("wine", partial(_bundled, "wine"), _raw, groups=_QUICK),
+    Problem("breast_cancer", partial(_bundled, "breast_cancer"), _raw, groups=_QUICK),
+    Problem("digits", partial(_bundled, "digits"), _raw, groups=_QUICK),
+    Problem("letter", partial(_table, "letter"), _raw, groups=_FLOOR, files=("letter.npz",)),
+    Problem("khan", partial(_table, "khan"), _raw, groups=_FLOOR, files=("khan.npz",)),
+    Problem(
+        "digits16_l1",
+        partial(_bundled, "digits"),
+        partial(_divided_by, 16),
+        l1_ratio=1.0,
+        groups=_FLOOR + _L1,
+    ),
+    Problem("spambase", partial(_table, "spambase"), _raw, groups=_DENSE, files=("spambase.npz",)),
+    Problem("adult", partial(_one_hot_table, "adult"), _raw, groups=_DENSE, files=("adult.npz",)),
+    Problem("shuttle", partial(_table, "shuttle"), _raw, groups=_DENSE, files=("shuttle.npz",)),
+    Problem("digits16", partial(_bundled, "digits"), partial(_divided_by, 16), groups=_DENSE),
+    Problem(
+        "mnist",
+        partial(_table, "mnist"),
+        partial(_divided_by, 255),
+        groups=_DENSE,
+        files=("mnist.npz",),
+    ),
+    Problem("wine_std_l1", partial(_bundled, "wine"), _standardised, l1_ratio=1.0, groups=_L1),
+    Problem(
+        "digits16_enet", partial(_bundled, "digits"), partial(_divided_by, 16), 0.1, 0.5, groups=_L1
+    ),
     Problem(
         "letter_std_l1",
-        _table("letter"),
+        partial(_table, "letter"),
         _standardised,
         0.1,
         1.0,
@@ -197,9 +206,15 @@ PROBLEMS = (
         files=("letter.npz",),
     ),
     Problem(
-        "khan_std_l1", _table("khan"), _standardised, 0.2, 1.0, groups=_L1, files=("khan.npz",)
+        "khan_std_l1",
+        partial(_table, "khan"),
+        _standardised,
+        0.2,
+        1.0,
+        groups=_L1,
+        files=("khan.npz",),
     ),
-    Problem("news20", _sparse("news20"), _tfidf, groups=_TEXT, files=_NEWS),
-    Problem("news20_c100", _sparse("news20"), _tfidf, 100.0, groups=_TEXT, files=_NEWS),
-    Problem("langid", _sparse("langid"), _tfidf, groups=_TEXT, files=_LANGID),
+    Problem("news20", partial(_sparse, "news20"), _tfidf, groups=_TEXT, files=_NEWS),
+    Problem("news20_c100", partial(_sparse, "news20"), _tfidf, 100.0, groups=_TEXT, files=_NEWS),
+    Problem("langid", partial(_sparse, "langid"), _tfidf, groups=_TEXT, files=_LANGID),
 )

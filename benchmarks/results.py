@@ -37,6 +37,7 @@ FIELDS = (
     "suboptimality",  # (F - F_best) / F_null, of the worst class
     "warnings",
     "n_iter",
+    "n_evaluations",  # ours: of F and its gradient, in passes over all rows
     "chosen_solver",
     "converged",
     "optimality",
@@ -113,6 +114,7 @@ def _fit_fields(trial, tol, outcome, null, best):
         "suboptimality": suboptimality(outcome.objective, best, null),
         "warnings": trial.failed or outcome.warnings,
         "n_iter": details.get("n_iter", ""),
+        "n_evaluations": details.get("n_evaluations", ""),
         "chosen_solver": details.get("chosen_solver", ""),
         "converged": details.get("converged", ""),
         "optimality": details.get("optimality", ""),
@@ -128,11 +130,14 @@ def _fit_fields(trial, tol, outcome, null, best):
 
 
 def read(path):
-    """Return the rows of a CSV file, as dicts of strings; none if there is no file."""
+    """Return the rows of a CSV file, as dicts of strings; none if there is no file.
+
+    A field that the file does not have, being older than the field, is empty.
+    """
     if not Path(path).exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [dict.fromkeys(FIELDS, "") | row for row in csv.DictReader(file)]
 
 
 def write(path, rows):

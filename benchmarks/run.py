@@ -7,6 +7,7 @@ python -m benchmarks.run --data-dir DIR --problems floors
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 if not __package__:  # run as a file: `python benchmarks/run.py`
@@ -17,30 +18,41 @@ from benchmarks.measure import Settings, measure_case
 from benchmarks.progress import Progress
 
 RESULTS = Path(__file__).parent / "results"
+QUICK = Settings(time_limit=1.0, floor=0.5, patience=3.0, rounds=2, burst=0.05, max_threads=1)
 
 
 def main(argv=None):
     """Run what the command line asks for; return the rows."""
     args = _parser().parse_args(argv)
     settings = _settings(args)
-    libraries = _libraries(args.peers)
+    libraries = usable_libraries(args.peers)
     cases = _cases(args)
     output = args.output or RESULTS / ("quick.csv" if args.quick else "results.csv")
     progress = Progress(len(cases))
     rows = []
     for problem, formulation in cases:
-        start = time.perf_counter()
-        try:
-            fresh = measure_case(problem, formulation, libraries, settings, args.data_dir, progress)
-        except (EOFError, ConnectionError):
-            progress.note(f"{problem.name} {formulation}: a process died while it was loading")
-            continue
-        finally:
-            progress.step()
-        results.write(output, fresh)  # at once: a run that is stopped loses nothing
-        progress.note(_line(fresh, time.perf_counter() - start))
-        rows += fresh
+        rows += run_case(
+            problem, formulation, libraries, settings, output, progress, data_dir=args.data_dir
+        )
     progress.note(f"wrote {len(rows)} rows to {output}")
+    return rows
+
+
+def run_case(problem, formulation, libraries, settings, output, progress, data_dir=None):
+    """Measure one case, write its rows to the CSV file and say so; return the rows.
+
+    Parameters are those of `benchmarks.measure.measure_case`, and the file.
+    """
+    start = time.perf_counter()
+    try:
+        rows = measure_case(problem, formulation, libraries, settings, data_dir, progress)
+    except (EOFError, ConnectionError):
+        progress.note(f"{problem.name} {formulation}: a process died while it was loading")
+        return []
+    finally:
+        progress.step()
+    results.write(output, rows)  # at once: a run that is stopped loses nothing
+    progress.note(_line(rows, time.perf_counter() - start))
     return rows
 
 
@@ -66,16 +78,11 @@ def _parser():
 
 def _settings(args):
     """How long to try, quick or thorough."""
-    chosen = {"time_limit": 60.0}
-    if args.quick:
-        chosen = {"time_limit": 1.0, "floor": 0.5, "patience": 3.0, "rounds": 2, "burst": 0.05}
-        chosen["max_threads"] = 1
-    if args.time_limit is not None:
-        chosen["time_limit"] = args.time_limit
-    return Settings(inline=args.inline, **chosen)
+    settings = replace(QUICK if args.quick else Settings(), inline=args.inline)
+    return settings if args.time_limit is None else replace(settings, time_limit=args.time_limit)
 
 
-def _libraries(peers):
+def usable_libraries(peers):
     """Roles of the libraries that can be used, by name; a line for those that cannot."""
     found = {}
     for name in adapters.ADAPTERS:

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import adapters
 from benchmarks.objective import null_objective, objective
-from benchmarks.problems import load_case, select
+from benchmarks.problems import load_case
 
 __all__ = ["Inline", "Outcome", "Shape", "Worker"]
 
@@ -66,8 +66,7 @@ class Inline:
     ----------
     library : str
         Name of the adapter.
-    problem : str
-        Name of the problem.
+    problem : Problem
     formulation : {"softmax", "ova"}
     data_dir : str or None
     """
@@ -75,7 +74,7 @@ class Inline:
     def __init__(self, library, problem, formulation, data_dir):
         self.library = library
         self.adapter = adapters.load(library)
-        self.case = load_case(select([problem])[0], formulation, data_dir)
+        self.case = load_case(problem, formulation, data_dir)
 
     def shape(self):
         """Describe the case and the lanes."""

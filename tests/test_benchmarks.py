@@ -1,6 +1,9 @@
 """The benchmarks' judge, their harness and their report; never a time."""
 
+import math
+import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +19,26 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import adapters, problems, report, results, run  # noqa: E402
+from benchmarks import (  # noqa: E402
+    adapters,
+    figures,
+    problems,
+    report,
+    results,
+    run,
+    scaling,
+    synthetic,
+)
+from benchmarks.adapters import Lane  # noqa: E402
 from benchmarks.adapters.newton import DampedNewton  # noqa: E402
+from benchmarks.measure import Settings, Trial, _skip_rungs  # noqa: E402
 from benchmarks.objective import (  # noqa: E402
     canonical,
     null_objective,
     objective,
     suboptimality,
 )
-from benchmarks.worker import Worker  # noqa: E402
+from benchmarks.worker import Inline, Outcome, Worker  # noqa: E402
 
 C = 0.7
 
@@ -123,6 +137,21 @@ def test_problems_are_chosen_by_name_and_group():
         problems.select(["nothing"])
 
 
+def test_problems_can_be_sent_to_a_worker():
+    sent = (*problems.PROBLEMS, problems.synthetic("any", n=9, p=2, K=3))
+    assert [problem.name for problem in pickle.loads(pickle.dumps(sent))] == [
+        problem.name for problem in sent
+    ]
+
+
+def test_digits16_is_digits_over_16():
+    (problem,) = problems.select(["digits16"])
+    case = problems.load_case(problem, "softmax")
+    assert (case.X.min(), case.X.max()) == (0.0, 1.0)
+    assert (case.C, case.l1_ratio) == (1.0, 0.0)
+    assert "dense" in problem.groups
+
+
 def test_a_problem_without_its_data_is_skipped(capsys, tmp_path):
     output = tmp_path / "rows.csv"
     assert run.main(["--problems", "letter", "--output", str(output)]) == []
@@ -143,6 +172,7 @@ def test_run_and_report_on_iris(tmp_path):
             assert row["status"] == "reached"
             assert row["warnings"] == ""
             assert row["objective_error"] < 1e-12
+            assert row["n_evaluations"] > 0
 
     stored = results.read(output)
     assert len(stored) == len(rows)
@@ -155,7 +185,7 @@ def test_run_and_report_on_iris(tmp_path):
 
 
 def test_a_worker_survives_a_fit_that_is_cut_off():
-    worker = Worker("newton", "iris", "softmax", None)
+    worker = Worker("newton", problems.select(["iris"])[0], "softmax", None)
     try:
         lane = worker.shape().references[0]
         assert worker.fit(lane, None, limit=0.0).status == "cut off"
@@ -198,3 +228,121 @@ def test_report_says_how_the_best_peer_ended(changes, words):
     text = report.report([ours, {**peer, **changes}])
     assert "| toy | 9 x 2, 3 | 2 |" in text
     assert words in text
+
+
+def test_report_shows_evaluations_and_reads_files_without_them(tmp_path):
+    ours, _ = tiny_rows()
+    ours.update(n_iter="7", n_evaluations="12.4999", chosen_solver="lbfgs", converged="True")
+    assert "| 7 | 12.5 | lbfgs | True |" in report.report([ours])
+
+    older = {name: value for name, value in ours.items() if name != "n_evaluations"}
+    path = tmp_path / "older.csv"
+    path.write_text(f"{','.join(older)}\n{','.join(older.values())}\n", encoding="utf-8")
+    (row,) = results.read(path)
+    assert row["n_evaluations"] == ""
+    assert "| 7 |  | lbfgs | True |" in report.report([row])
+
+
+@pytest.mark.parametrize("formulation", ["softmax", "ova"])
+@pytest.mark.parametrize("name", ["wine", "digits16_l1"])
+def test_two_fits_take_the_same_evaluations(name, formulation):
+    worker = Inline("ours", problems.select([name])[0], formulation, None)
+    lanes = worker.shape().lanes
+    counts = {
+        worker.fit(lane, None, limit=math.inf).details["n_evaluations"] for lane in (*lanes, *lanes)
+    }
+    assert len(counts) == 1  # the same at any number of threads, too
+    assert counts.pop() > 0
+
+
+def test_synthetic_rows_are_what_they_say():
+    X, y = synthetic.draw(4000, 30, 6)
+    again, labels = synthetic.draw(4000, 30, 6)
+    np.testing.assert_array_equal(X, again)
+    np.testing.assert_array_equal(y, labels)
+    assert np.unique(y).tolist() == list(range(6))
+    correlation = np.corrcoef(X, rowvar=False)
+    np.testing.assert_allclose(correlation.diagonal(1), 0.9, atol=0.02)
+    np.testing.assert_allclose(correlation.diagonal(2), 0.81, atol=0.03)
+    spread = X.std(axis=0)
+    assert spread.min() < 0.5
+    assert spread.max() > 5
+    assert np.all(np.abs(X.mean(axis=0)) < 3.2 * spread)
+    accuracy = LogisticRegression(solver="newton-cg", tol=1e-2).fit(X, y).score(X, y)
+    assert 1.5 / 6 < accuracy < 0.9  # neither noise nor classes that are told apart
+
+
+def test_scaling_measures_and_draws_every_sweep(tmp_path):
+    pytest.importorskip("matplotlib")
+    output = tmp_path / "rows.csv"
+    arguments = ["--output", str(output), "--figures", str(tmp_path)]
+    rows = scaling.main(["--quick", *arguments])
+    assert len(results.read(output)) == len(rows)
+    assert all(set(row) == set(results.FIELDS) for row in rows)
+    ours = [row for row in rows if row["role"] == "ours"]
+    expected = [
+        (problem.name, formulation)
+        for name in scaling.SIZES
+        for formulation in ("softmax", "ova")
+        for problem in scaling.sweep(name, quick=True)
+    ]
+    assert [(row["problem"], row["formulation"]) for row in ours] == expected
+    for row in ours:
+        assert row["status"] == "reached"
+        assert row["n_evaluations"] > 0
+        name, _, size = row["problem"].partition("=")
+        assert row[name] == int(size)
+    if not adapters.load("scikit_learn").unavailable():
+        solvers = {row["solver"] for row in rows if row["role"] != "reference"}
+        assert solvers == set(figures.STYLES)
+
+    drawn = {path: path.read_bytes() for path in tmp_path.glob("*.svg")}
+    for name, units in figures.UNITS.items():
+        text = drawn[tmp_path / f"scaling_{name}.svg"].decode()
+        for label in ("time of a fit (seconds)", f"{units}, {name}", "sk_softmax, default"):
+            assert label in text
+    assert scaling.main(["--plot-only", *arguments]) == []
+    assert drawn == {path: path.read_bytes() for path in drawn}  # to the byte
+
+
+def test_settings_leave_lanes_and_tolerances_out():
+    lanes = [Lane("plain", (1e-2, 1e-6, 1e-8), 1, 1), Lane("plain", (1e-2,), 1, 2), Lane("auto")]
+    assert Settings().choose(lanes) == lanes
+    assert Settings(max_threads=1).choose(lanes) == [lanes[0], lanes[2]]
+    assert Settings(wanted=lambda lane: lane.solver == "auto").choose(lanes) == [lanes[2]]
+    assert Settings(tightest=1e-6).choose(lanes)[0].tols == (1e-2, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "cut_off", "rung"), [(1.0, None, 0), (2.0, 5.0, 1), (1.0, 5.0, 0)]
+)
+def test_a_second_lane_starts_where_the_first_ended(value, cut_off, rung):
+    lane = Lane("plain", (1e-2, 1e-3), 1, 1)
+    fitted = Outcome("fitted", [1.0], np.array([value]))
+    first = Trial(None, "peer", lane, probes=[(1e-2, fitted)], cut_off=cut_off)
+    second = Trial(None, "peer", replace(lane, threads=2))
+    _skip_rungs(second, [first, second], best=np.array([1.0]), null=np.array([1.0]))
+    assert second.first_rung == rung
+
+
+def lanes_of_a_sweep(*ends):
+    """Rows of one solver at n = 1, 2, ...: each entry has the ends of its lanes at one size."""
+    return [
+        {"n": str(n), "solver": "lbfgs", "role": "peer", "status": status}
+        | {"median_s": seconds, "limit_s": seconds}
+        for n, lanes in enumerate(ends, start=1)
+        for status, seconds in lanes
+    ]
+
+
+def test_a_curve_is_of_the_best_lane_and_ends_where_all_were_cut_off():
+    reached, missed, cut_off = ("reached", "0.5"), ("missed", "0.1"), ("cut off", "20")
+    rows = lanes_of_a_sweep(
+        [reached, ("reached", "0.3"), cut_off], [missed, missed], [cut_off, ("cut off", "9")]
+    )
+    sizes, seconds, limits = figures.curve(rows, "n")
+    assert sizes == [1, 2, 3]
+    np.testing.assert_equal(seconds, [0.3, math.nan, math.nan])
+    np.testing.assert_equal(limits, [math.nan, math.nan, 20.0])
+    for ends, left in (([reached, cut_off], 1), ([missed], 1), ([], 1), ([cut_off, cut_off], 0)):
+        assert len(scaling.still_running(("lbfgs",), lanes_of_a_sweep(ends))) == left

@@ -57,6 +57,7 @@ def details(estimator):
     """Return the fit's account of itself; the worst class speaks for one-vs-all."""
     return {
         "n_iter": int(np.max(estimator.n_iter_)),
+        "n_evaluations": estimator.n_evaluations_,
         "chosen_solver": "+".join(np.unique(estimator.solver_).tolist()),
         "converged": bool(np.all(estimator.converged_)),
         "objective": np.atleast_1d(np.asarray(estimator.objective_, dtype=np.float64)),
