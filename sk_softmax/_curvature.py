@@ -5,11 +5,13 @@ feature far from 0 is then not nearly collinear with the intercept.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.linalg import blas
 
-from ._design import BUFFER_BYTES, CHUNKS, CSRDesign, Design, Target, blocks_of, cut
+from ._design import BUFFER_BYTES, CSRDesign, Design, Target, blocks_of, cut
 from ._kernels.curvature import (
     class_products,
     feature_products,
@@ -23,10 +25,14 @@ from ._typing import Array
 PACKED_FEATURES = 128  # up to here products of features are packed into one matrix product
 PACKED_PAIRS = 6  # of outputs, from which that is worth it
 MOSTLY = 0.4  # of the coordinates, from which their Hessian is cut out of the whole one
-BLOCK_ENTRIES = 2**17  # of the packed products made at a time
-LARGEST_BLOCK = 512  # rows
-CHUNK_WORK = 2**24  # multiplications in a thread's share, at least
-STORED = 2**22  # probabilities kept between products of a dense X's Hessian with vectors
+BLOCK_ENTRIES = 2**16  # of the packed products made at a time
+LARGEST_BLOCK = 2048  # rows
+GRAM_ROWS = 512  # in a block that is multiplied with itself
+KEPT = 2**19  # entries of a small X that are kept as Hessians need them
+TOUCHES = 8  # of a part's sums, one a block: fewer parts are better
+PRODUCT_SPEED = 8  # multiplications in large matrix products while one is made elsewhere
+STORED = 2**22  # probabilities of a dense X's rows that are kept, at most
+SCATTER = 8  # multiplications that take the time of one added to a scattered place
 SPARSE = 0.2  # of the entries of a CSR matrix: below, its Hessian is made entry by entry
 STEADY = 1e-6  # variance over squared mean, from which sparse features are centred afterwards
 
@@ -70,14 +76,16 @@ class Curvature:
         return np.ascontiguousarray(point[:, : self.p]), intercept
 
     @property
-    def pairs(self) -> tuple[Array, Array]:
-        """The outputs k <= l whose coefficients share curvature; without coupling k = l."""
-        return np.triu_indices(self.K) if self.coupled else (np.arange(self.K),) * 2
+    def n_pairs(self) -> int:
+        """Pairs k <= l of outputs whose coefficients share curvature; without coupling k = l."""
+        return self.K * (self.K + 1) // 2 if self.coupled else self.K
 
     def _weights(self, block: Any) -> Array:
-        """s_ik for the rows of a block: (1, m) for softmax, (K, m) else."""
-        s, y = self.target.s[block], self.target.y[block]
-        return s[None] if self.coupled else s * self.target.side_weights(y).T
+        """s_ik for the rows of a block: (K, m), or (1, m) where all k have the same."""
+        s = self.target.s[block]
+        if not self.target.has_sides:
+            return s[None]
+        return s * self.target.side_weights(self.target.y[block]).T
 
     def curvature_blocks(
         self, point: Array, rows: Array | slice, scale: Array | None, size: int
@@ -87,17 +95,37 @@ class Curvature:
         The features are centred by `center` and end in ones where there is an intercept.
         ``scale`` multiplies the weights of the chosen ``rows``.
         """
-        center, done = self.center[:, None], 0
+        done = 0
         coef, intercept = self.split(point)
         augmented = np.column_stack([coef, intercept + coef @ self.center])[:, : self.q]
-        for block, X in self.design.row_blocks(rows, size):
-            A = np.ones((self.q, X.shape[0]))
-            np.subtract(X.T, center, out=A[: self.p])
+        for block, A in self._features(rows, size):
             weight = self._weights(block)
             if scale is not None:
-                weight = weight * scale[done : done + X.shape[0]]
-            done += X.shape[0]
+                weight = weight * scale[done : done + A.shape[1]]
+            done += A.shape[1]
             yield A, self._probability(augmented @ A), weight
+
+    def _features(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
+        """Blocks of rows, and their centred features with ones where there is an intercept."""
+        everything = slice(0, self.design.n)
+        whole = isinstance(rows, slice) and rows == everything
+        if whole and self.design.n <= size and self.design.n * self.q <= KEPT:
+            yield everything, self._kept_features
+            return
+        for block, X in self.design.row_blocks(rows, size):
+            yield block, self._centred(X)
+
+    @cached_property
+    def _kept_features(self) -> Array:
+        """The features of all rows of a small X, (q, n)."""
+        everything = slice(0, self.design.n)
+        ((_, X),) = self.design.row_blocks(everything, self.design.n)
+        return self._centred(X)
+
+    def _centred(self, X: Array) -> Array:
+        A = np.ones((self.q, X.shape[0]))
+        np.subtract(X.T, self.center[:, None], out=A[: self.p])
+        return A
 
     def _probability(self, raw: Array) -> Array:
         """Logits (K, m) turned into probabilities."""
@@ -111,7 +139,7 @@ class Curvature:
         """Second derivatives of the loss by logits, pair by pair: (pairs, m)."""
         if not self.coupled:
             return weight * P * (1 - P)
-        D = np.empty((self.pairs[0].size, P.shape[1]))
+        D = np.empty((self.n_pairs, P.shape[1]))
         class_products(P, np.ascontiguousarray(weight[0]), D)
         return D
 
@@ -129,7 +157,7 @@ class Curvature:
         -------
         H : ndarray of shape (1, K q, K q) if coupled, (K, q, q) else
         """
-        K, q, n_pairs = self.K, self.q, self.pairs[0].size
+        K, q = self.K, self.q
         if isinstance(self.design, CSRDesign) and rows is None and self._scatters(self.design):
             grams = self._sparse_grams(point, self.design)
         else:
@@ -141,44 +169,88 @@ class Curvature:
             unpack(grams, q, self.coupled, H)
             return H
         view = H.reshape(K, q, K, q)
-        for k, other, pair in zip(*self.pairs, range(n_pairs), strict=True):
-            view[k, :, other] = grams[pair]
-            view[other, :, k] = grams[pair]
+        for k, other, gram in zip(*np.triu_indices(K), grams, strict=True):
+            view[k, :, other] = gram
+            view[other, :, k] = gram
         return H
 
-    def _grams(self, point: Array, rows: Array | None, scale: Array | None) -> Array:
-        """Sums of d_pair a a' over rows: (pairs, q (q + 1) / 2) packed, or (pairs, q, q)."""
-        q, n_pairs = self.q, self.pairs[0].size
+    def class_hessians(self, point: Array) -> Array:
+        """The diagonal blocks of `hessian`, one an output: (K, q, q)."""
+        grams = self._grams(point, None, None, by_class=True)
+        if grams.ndim == 3:
+            return grams
+        H = np.empty((self.K, self.q, self.q))
+        unpack(grams, self.q, False, H)
+        return H
+
+    def class_curvature(self, point: Array, rows: Array) -> Array:
+        """Second derivatives of some rows' weighted loss by each logit: (K, r)."""
+        coef, intercept = self.split(point)
+        Wt = np.ascontiguousarray(coef.T)
+        result = np.empty((self.K, rows.size))
+
+        def fill(chunk: slice) -> tuple[()]:
+            for at in blocks_of(chunk, 1024):
+                raw = self.design.logits(rows[at], Wt, intercept)
+                P = self._probability(np.ascontiguousarray(raw.T))
+                result[:, at] = self._weights(rows[at]) * P * (1 - P)
+            return ()
+
+        work = rows.size * self.p * self.K
+        cut(self.workers, fill, rows.size, work)
+        return result
+
+    def gram(self, rows: Array, weight: Array) -> Array:
+        """sum_i weight_i a_i a_i' over some rows, a_i centred and augmented: (q, q)."""
+        total = np.zeros((self.q, self.q), order="F")
+        done = 0
+        root = np.sqrt(weight)[:, None]
+        for _, X in self.design.row_blocks(rows, GRAM_ROWS):
+            A = np.ones((X.shape[0], self.q))
+            np.subtract(X, self.center, out=A[:, : self.p])
+            A *= root[done : done + X.shape[0]]
+            total = add_square(A.T, total)
+            done += X.shape[0]
+        return mirrored(total)
+
+    def _grams(
+        self, point: Array, rows: Array | None, scale: Array | None, by_class: bool = False
+    ) -> Array:
+        """Sums of d_pair a a' over rows: (pairs, q (q + 1) / 2) packed, or (pairs, q, q).
+
+        ``by_class``: of the pairs k = k alone.
+        """
+        q, n_pairs = self.q, self.K if by_class else self.n_pairs
         packed = q <= PACKED_FEATURES and n_pairs >= PACKED_PAIRS
         width = q * (q + 1) // 2
-        size = LARGEST_BLOCK
-        if packed:
-            size = max(64, min(LARGEST_BLOCK, BLOCK_ENTRIES // max(1, width)))
+        size = max(128, min(LARGEST_BLOCK, BLOCK_ENTRIES // max(1, width if packed else q)))
+        if not packed and self.design.n * q <= KEPT:
+            size = max(size, self.design.n)
 
         def part(chunk: slice) -> tuple[Array]:
             total = np.zeros((n_pairs, width) if packed else (n_pairs, q, q))
+            scratch = np.empty_like(total)
+            room = np.empty(width * size if packed else 0)
             chosen = chunk if rows is None else rows[chunk]
             scales = None if scale is None else scale[chunk]
             for A, P, weight in self.curvature_blocks(point, chosen, scales, size):
-                D = self._pair_weights(P, weight)
+                D = weight * P * (1 - P) if by_class else self._pair_weights(P, weight)
                 if packed:
-                    products = np.empty((width, A.shape[1]))
+                    products = room[: width * A.shape[1]].reshape(width, -1)
                     feature_products(A, products)
-                    total += D @ products.T
+                    total += np.dot(D, products.T, out=scratch)
                 else:
                     for pair in range(n_pairs):
-                        total[pair] += (A * D[pair]) @ A.T
+                        if by_class or not self.coupled:  # no negative weight
+                            total[pair] += mirrored(add_square(A * np.sqrt(D[pair])))
+                        else:
+                            total[pair] += (A * D[pair]) @ A.T
             return (total,)
 
         n = self.design.n if rows is None else rows.size
-        return self._in_parts(part, n, n * n_pairs * width, n_pairs * q * q)
-
-    def _in_parts(
-        self, part: Callable[[slice], tuple[Array]], n: int, work: int, entries: int
-    ) -> Array:
-        """Sum of ``part`` over chunks of n rows, in threads; ``entries``: of each part's result."""
-        room = BUFFER_BYTES // (8 * max(1, entries))
-        return cut(self.workers, part, n, min(CHUNKS, work // CHUNK_WORK, room), True)[0]
+        work = n * n_pairs * width // PRODUCT_SPEED
+        entries = n_pairs * (width if packed else q * q)
+        return cut(self.workers, part, n, work, TOUCHES * entries)[0]
 
     def _scatters(self, design: CSRDesign) -> bool:
         """Whether entries are so few that products of rows with themselves stay sparse.
@@ -187,7 +259,12 @@ class Curvature:
         do not forgive.
         """
         n, p = design.n, design.p
-        if design.X.nnz > SPARSE * n * p or p * p * self.pairs[0].size > BUFFER_BYTES // 8:
+        ascending = design.X.has_sorted_indices and design.X.has_canonical_format
+        if (
+            not ascending
+            or design.X.nnz > SPARSE * n * p
+            or p * p * self.n_pairs > BUFFER_BYTES // 8
+        ):
             return False
         first, second = design.moments(self.target.s)
         total = self.target.s.sum()
@@ -196,7 +273,7 @@ class Curvature:
 
     def _sparse_grams(self, point: Array, design: CSRDesign) -> Array:
         """`_grams` as (pairs, q, q), from the products of a CSR matrix's entries."""
-        p, q, n_pairs = self.p, self.q, self.pairs[0].size
+        p, q, n_pairs = self.p, self.q, self.n_pairs
         coef, intercept = self.split(point)
         Wt = np.ascontiguousarray(coef.T)
 
@@ -211,10 +288,8 @@ class Curvature:
                 total += D.sum(axis=0)
             return gram, first, total
 
-        entries = design.X.nnz / max(1, design.n)
-        chunks = int(min(CHUNKS, design.n * entries**2 * n_pairs // CHUNK_WORK))
-        room = BUFFER_BYTES // (8 * max(1, p * p * n_pairs))
-        gram, first, total = cut(self.workers, part, design.n, min(chunks, room), True)
+        work = SCATTER * design.X.nnz**2 // max(1, design.n) * n_pairs
+        gram, first, total = cut(self.workers, part, design.n, work, p * p * n_pairs)
         grams = np.empty((n_pairs, q, q))
         c = self.center
         for pair in range(n_pairs):
@@ -231,16 +306,16 @@ class Curvature:
         """Covariance of the features, each row weighted by ``sum_k p_k (1 - p_k)``: (p, p)."""
 
         def part(chunk: slice) -> tuple[Array]:
-            total = np.zeros((self.p, self.p))
+            total = np.zeros((self.p, self.p), order="F")
             chosen = chunk if rows is None else rows[chunk]
             scales = None if scale is None else scale[chunk]
-            for A, P, weight in self.curvature_blocks(point, chosen, scales, LARGEST_BLOCK):
-                X = A[: self.p]
-                total += (X * (weight * P * (1 - P)).sum(axis=0)) @ X.T
-            return (total,)
+            for A, P, weight in self.curvature_blocks(point, chosen, scales, GRAM_ROWS):
+                root = np.sqrt((weight * P * (1 - P)).sum(axis=0))
+                total = add_square(A[: self.p] * root, total)
+            return (mirrored(total),)
 
         n = self.design.n if rows is None else rows.size
-        return self._in_parts(part, n, n * self.p**2, self.p**2)
+        return cut(self.workers, part, n, n * self.p**2, self.p**2)[0]
 
     def hessian_on(self, point: Array, support: Array) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
@@ -263,7 +338,7 @@ class Curvature:
             for group, end, H in zip(groups, ends, matrices, strict=True):
                 parts = [A[features[k]] for k in group]
                 for a, k in enumerate(group):
-                    w = weight[0] if self.coupled else weight[k]
+                    w = weight[0] if weight.shape[0] == 1 else weight[k]
                     for b, other in enumerate(group[a:], start=a):
                         d = w * P[k] * ((a == b) - P[other])
                         block = (parts[a] * d) @ parts[b].T
@@ -311,8 +386,7 @@ class Curvature:
                     stored[block] = by_logits(block)
                 return ()
 
-            chunks = design.n * self.p * self.K // CHUNK_WORK
-            cut(self.workers, fill, design.n, min(CHUNKS, chunks), True)
+            cut(self.workers, fill, design.n, design.n * self.p * self.K)
             state = stored.__getitem__
 
         def product(V: Array) -> Array:
@@ -326,3 +400,22 @@ class Curvature:
             return result
 
         return product
+
+
+def add_square(A: Array, total: Array | None = None) -> Array:
+    """The upper triangle of ``total + A A'``, in half the operations of a general product.
+
+    ``total`` : ndarray of shape (q, q) in Fortran order, overwritten; None: 0.
+    """
+    if not A.size:
+        return np.zeros((A.shape[0],) * 2) if total is None else total
+    by_rows = A.flags.c_contiguous
+    a = A.T if by_rows else A
+    if total is None:
+        return blas.dsyrk(1.0, a, trans=by_rows)
+    return blas.dsyrk(1.0, a, trans=by_rows, beta=1.0, c=total, overwrite_c=1)
+
+
+def mirrored(upper: Array) -> Array:
+    """The symmetric matrix of an upper triangle."""
+    return np.triu(upper) + np.triu(upper, 1).T

@@ -20,12 +20,13 @@ from ._threads import Workers
 from ._typing import Array
 
 CHUNKS = 16  # at most: each needs a gradient of its own
-CHUNK_ENTRIES = 2**18  # of X, at least
+CHUNK_WORK = 2**21  # multiplications in one, at least
 BUFFER_BYTES = 2**25  # for all chunks' gradients
 BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
 FEW_CLASSES = 32  # up to which zeros cost less than a sparse product
 PRODUCT_ROWS = 4096  # rows whose probabilities are made at a time, where they are not kept
-WORTH = 4_000_000  # n p K from which threads pay
+WORTH = 2**23  # multiplications from which threads pay
+ROW_WORK = 16  # multiplications that take the time of what else a row needs for an output
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Target:
     @property
     def softmax(self) -> bool:
         return self.positive is None
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether a row's weight depends on the problem."""
+        if self.positive is None or self.negative is None:
+            return False
+        return bool((self.positive != 1).any() or (self.negative != 1).any())
 
     def side_weights(self, y: Array) -> Array:
         """One-vs-all: the factor on the weights of rows with codes ``y``, (rows, K)."""
@@ -107,8 +115,6 @@ class DenseDesign:
         g : ndarray of shape (K,)
         """
         K = W.shape[0]
-        entries = self.n * self.p
-        room = BUFFER_BYTES // (8 * max(1, W.size))
 
         def part(chunk: slice) -> tuple[Array, Array, Array]:
             G, g = np.zeros_like(W), np.zeros(K)
@@ -123,8 +129,11 @@ class DenseDesign:
                     )
             return loss, G, g
 
-        chunks = min(CHUNKS, entries // CHUNK_ENTRIES, room)
-        return cut(workers, part, self.n, chunks, entries * K >= WORTH)
+        return cut(workers, part, self.n, self.work(K), W.size)
+
+    def work(self, K: int) -> int:
+        """Multiplications in a sweep with K outputs."""
+        return self.n * K * (self.p + ROW_WORK)
 
     def logits(self, rows: slice, Wt: Array, b: Array) -> Array:
         """W x + b for a range of rows, (m, K)."""
@@ -153,8 +162,6 @@ class DenseDesign:
         -------
         G, g : ndarray of shape (K, p) and (K,)
         """
-        room = BUFFER_BYTES // (8 * max(1, V.size))
-        entries = self.n * self.p
 
         def part(chunk: slice) -> tuple[Array, Array]:
             G, g = np.zeros_like(V), np.zeros(v.size)
@@ -163,8 +170,7 @@ class DenseDesign:
                 dense_curvature_product(X, center, state(rows), s, target.softmax, V, v, G, g)
             return G, g
 
-        chunks = min(CHUNKS, entries // CHUNK_ENTRIES, room)
-        return cut(workers, part, self.n, chunks, entries * v.size >= WORTH)
+        return cut(workers, part, self.n, self.work(v.size), V.size)
 
     def _blocks(self, rows: slice, size: int = 2**62) -> Iterator[tuple[slice, Array]]:
         """The rows as float64 in C order: in place where they are, else by blocks in scratch."""
@@ -210,6 +216,14 @@ class DenseDesign:
             second += s[rows] @ (X * X)
         return first, second
 
+    def squared_distances(self, center: Array, weight: Array) -> Array:
+        """sum_j weight_j (x_ij - center_j)^2 for each row, (n,)."""
+        result = np.empty(self.n)
+        shift = center * weight
+        for rows, X in self.native_blocks():
+            result[rows] = np.square(X) @ weight - 2 * (X @ shift)
+        return np.maximum(result + center @ shift, 0.0)
+
     def take_rows(self, rows: Array) -> "DenseDesign":
         return DenseDesign(self.X[rows])
 
@@ -235,7 +249,6 @@ class CSRDesign:
     def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
         """Loss, and its gradient by W and by b: rows forward, then features backward."""
         K = W.shape[0]
-        worth = self.X.nnz * K >= WORTH
         Wt = np.ascontiguousarray(W.T)
         Z = np.empty((self.n, K))
 
@@ -244,12 +257,12 @@ class CSRDesign:
             csr_product(*self._forward, rows.start, rows.stop, Wt, Z)
             return (target.residual(Z[rows], rows),)
 
-        (loss,) = cut(workers, forward, self.n, self._chunks, worth)
+        (loss,) = cut(workers, forward, self.n, self.work(K))
         return loss, self._transposed_product(Z, workers), Z.sum(axis=0)
 
-    @property
-    def _chunks(self) -> int:
-        return min(CHUNKS, self.X.nnz // CHUNK_ENTRIES)
+    def work(self, K: int) -> int:
+        """Multiplications in a sweep with K outputs."""
+        return K * (2 * self.X.nnz + self.n * ROW_WORK)
 
     def _transposed_product(self, R: Array, workers: Workers) -> Array:
         """R' X (K, p) for R (n, K): feature by feature, so that threads share nothing."""
@@ -261,8 +274,8 @@ class CSRDesign:
         def backward(features: slice) -> None:
             csr_product(*transposed, features.start, features.stop, R, Gt)
 
-        chunks = _balanced_chunks(transposed[2], max(1, self._chunks))
-        workers.map(backward, chunks, self.X.nnz * R.shape[1] >= WORTH)
+        work = self.work(R.shape[1])
+        workers.map(backward, _balanced_chunks(transposed[2], chunks_for(work)), work >= WORTH)
         return np.ascontiguousarray(Gt.T)
 
     def logits(self, rows: slice, Wt: Array, b: Array) -> Array:
@@ -294,7 +307,7 @@ class CSRDesign:
             couple_rows(state(rows), target.s[rows], target.softmax, T[rows])
             return ()
 
-        cut(workers, forward, self.n, self._chunks, self.X.nnz * K >= WORTH)
+        cut(workers, forward, self.n, self.work(K))
         g = T.sum(axis=0)
         return self._transposed_product(T, workers) - np.outer(g, center), g
 
@@ -315,6 +328,12 @@ class CSRDesign:
         """sum_i s_i x_i and sum_i s_i x_i^2, each (p,)."""
         ((_, X),) = self.native_blocks()
         return X.T @ s, X.multiply(X).T @ s
+
+    def squared_distances(self, center: Array, weight: Array) -> Array:
+        """sum_j weight_j (x_ij - center_j)^2 for each row, (n,)."""
+        ((_, X),) = self.native_blocks()
+        squares = X.multiply(X) @ weight - 2 * (X @ (weight * center))
+        return np.maximum(squares + center**2 @ weight, 0.0)
 
     def take_rows(self, rows: Array) -> "CSRDesign":
         return CSRDesign(self.X[rows])
@@ -363,20 +382,37 @@ def blocks_of(rows: Array | slice, size: int) -> Iterator[Any]:
             yield rows[start : start + size]
 
 
+def chunks_for(work: int, entries: int = 0) -> int:
+    """How many parts so many multiplications are worth, with ``entries`` in each part's result."""
+    return max(1, min(CHUNKS, work // CHUNK_WORK, BUFFER_BYTES // (8 * max(1, entries))))
+
+
 def cut(
     workers: Workers,
     part: Callable[[slice], tuple[Array, ...]],
     n: int,
-    count: int,
-    worth: bool,
+    work: int,
+    entries: int = 0,
 ) -> tuple[Array, ...]:
-    """Sums of what ``part`` returns for about ``count`` equal ranges of n rows, in their order.
+    """Sums of what ``part`` returns for equal ranges of n rows, in their order.
 
-    The ranges depend on n and ``count`` alone, so the number of threads changes no bit.
+    The ranges depend on the shape of the problem alone, so the number of threads changes no bit.
+
+    Parameters
+    ----------
+    workers : Workers
+    part : callable
+        From a range of rows to a tuple of arrays.
+    n : int
+    work : int
+        Multiplications, in all parts together.
+    entries : int, default=0
+        Of each part's result.
     """
-    count = max(1, min(count, n))
+    count = min(chunks_for(work, entries), max(1, n))
     ends = [n * c // count for c in range(count + 1)]
-    parts = workers.map(part, [slice(lo, hi) for lo, hi in pairwise(ends)], worth)
+    ranges = [slice(lo, hi) for lo, hi in pairwise(ends)]
+    parts = workers.map(part, ranges, work >= WORTH)
     total = parts[0]
     for other in parts[1:]:
         for into, array in zip(total, other, strict=True):

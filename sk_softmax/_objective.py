@@ -15,12 +15,13 @@ Conventions, here and in everything built on this module:
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ._curvature import Curvature
-from ._design import Design, Target, make_design
+from ._design import Design, Target, blocks_of, cut, make_design
 from ._threads import Workers
 from ._typing import Array
 
@@ -96,6 +97,32 @@ class Objective(Curvature):
         gradient[:, : self.p] = G
         gradient[:, self.p] = g
         return loss, gradient
+
+    @cached_property
+    def distances(self) -> Array:
+        """Each row's squared distance from the mean, features in units of their spread: (n,)."""
+        first, second = self.design.moments(self.target.s)
+        total = self.target.s.sum()
+        center = first / total
+        variance = second / total - center**2
+        weight = np.where(variance > 0, 1 / np.where(variance > 0, variance, 1.0), 0.0)
+        return self.design.squared_distances(center, weight)
+
+    def residual_sizes(self, point: Array) -> Array:
+        """The largest of each row's residuals, (n,)."""
+        coef, intercept = self.split(point)
+        sizes = np.empty(self.design.n)
+        Wt = np.ascontiguousarray(coef.T)
+
+        def fill(rows: slice) -> tuple[()]:
+            for block in blocks_of(rows, 1024):
+                R = self.design.logits(block, Wt, intercept)
+                self.target.residual(R, block)
+                sizes[block] = np.abs(R).max(axis=1)
+            return ()
+
+        cut(self.workers, fill, self.design.n, self.design.work(self.K))
+        return sizes
 
     def ridge(self, point: Array) -> Array:
         """lambda2 W, with 0 for the intercept; shape (K, q)."""

@@ -7,19 +7,20 @@ guide, "Preconditioned L-BFGS".
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
 
+from ._curvature import PACKED_FEATURES, STORED
+from ._factor import Inverses, Triangles, inverse_factors, pseudo_inverse_factor
 from ._objective import Objective
 from ._typing import Array
 
 LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
 LARGEST_COVARIANCE = 3000  # features
+CLASS_ROWS_A_FEATURE = 4  # for a class's block of a wide Hessian
 ROWS_A_FEATURE = 8  # for the covariance of a sample of the rows
-JITTER = 1e-14  # of the unit diagonal, to begin with
 CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
-SINGULAR = 16  # times size times machine epsilon: eigenvalues of the scaled matrix that are 0
-SWEEPS_A_HESSIAN = 6  # what a sampled Hessian may cost, in sweeps over X
+LARGEST_SAMPLE = 20_000  # rows for a Hessian, unless it has more than a tenth as many coordinates
 SEED = 0
+TINY = float(np.finfo(float).tiny)
 
 
 @dataclass
@@ -50,39 +51,6 @@ class Centring:
         return pulled
 
 
-@dataclass
-class Factor:
-    """M = T D L^-T with L L' = D (H + penalty) D of unit diagonal.
-
-    Attributes
-    ----------
-    M : ndarray of shape (1, K q, K q) or (K, q, q)
-        D L^-T, one a problem.
-    centring : Centring
-    shape : tuple
-        (K, q)
-    exact : bool
-        Whether H is the Hessian on all rows.
-    jitter : float
-        What the factorisation needed on the unit diagonal.
-    """
-
-    M: Array
-    centring: Centring
-    shape: tuple[int, int]
-    exact: bool
-    jitter: float
-
-    def step(self, u: Array) -> Array:
-        """M u as a step (K, q), for u of shape (m, d)."""
-        return self.centring.undo(np.matmul(self.M, u[:, :, None]).reshape(self.shape))
-
-    def pull(self, gradient: Array) -> Array:
-        """M' gradient, (m, d): the gradient by u."""
-        flat = self.centring.pull(gradient).reshape(self.M.shape[0], -1, 1)
-        return np.matmul(self.M.transpose(0, 2, 1), flat)[:, :, 0]
-
-
 class InCentred:
     """A change of variables made in the centred coordinates: M = T times what a subclass does."""
 
@@ -106,12 +74,59 @@ class InCentred:
 
 
 @dataclass
+class Factor(InCentred):
+    """M = T D L^-T with L L' = D (H + penalty) D of unit diagonal, block by block.
+
+    The blocks are the problems; or softmax's classes, each by itself.  A shift of all classes,
+    which softmax does not see, is then taken out of every step: each block by itself sees it, so
+    that without this F would be far from round.
+
+    Attributes
+    ----------
+    blocks : Inverses or Triangles
+        Of the problems' Hessians, or of the classes'.
+    centring : Centring
+    shape : tuple
+        (K, q)
+    coupled : bool
+    by_class : bool
+        Whether softmax's classes are taken one by one.
+    exact : bool
+        Whether this is the Hessian, and on all rows.
+    jitter : float
+        What the factorisation needed on the unit diagonal.
+    """
+
+    blocks: Inverses | Triangles
+    centring: Centring
+    shape: tuple[int, int]
+    coupled: bool
+    by_class: bool
+    exact: bool
+    jitter: float
+
+    def centred_step(self, u: Array) -> Array:
+        """T^-1 M u, (K, q)."""
+        whole = self.coupled and not self.by_class
+        step = self.blocks.times(u if whole else u.reshape(self.shape)).reshape(self.shape)
+        return step - step.mean(axis=0) if self.by_class else step
+
+    def centred_pull(self, gradient: Array) -> Array:
+        """M' T'^-1 gradient, (m, d)."""
+        if self.by_class:
+            gradient = gradient - gradient.mean(axis=0)
+        whole = self.coupled and not self.by_class
+        pulled = self.blocks.transposed_times(gradient.reshape(1, -1) if whole else gradient)
+        return pulled.reshape(1, -1) if self.coupled else pulled
+
+
+@dataclass
 class Kronecker(InCentred):
     """M = T (E x U) D^-1/2 for a Hessian near (E diag(theta) E') x (U diag(gamma) U') + lambda2.
 
-    Exact for softmax at the null model, where diag(pi) - pi pi' = E diag(theta) E' and the second
-    factor is the features' covariance; elsewhere the rows of that covariance are weighted by how
-    uncertain the model is of them.
+    Exact at the null model, where the second factor is the features' covariance and the first is
+    diag(pi) - pi pi' = E diag(theta) E' for softmax, diag(pi (1 - pi)) for one-vs-all (E = I);
+    elsewhere the rows of that covariance are weighted by how uncertain the model is of them.
 
     Attributes
     ----------
@@ -126,6 +141,7 @@ class Kronecker(InCentred):
     U: Array
     scale: Array
     centring: Centring
+    coupled: bool
     exact: bool = False
 
     def centred_step(self, u: Array) -> Array:
@@ -136,11 +152,12 @@ class Kronecker(InCentred):
         return step
 
     def centred_pull(self, gradient: Array) -> Array:
-        """M' T'^-1 gradient, (1, K q)."""
+        """M' T'^-1 gradient, (m, d)."""
         p = self.U.shape[0]
         pulled = self.E.T @ gradient
         pulled[:, :p] = pulled[:, :p] @ self.U
-        return (pulled * self.scale).reshape(1, -1)
+        pulled *= self.scale
+        return pulled.reshape(1, -1) if self.coupled else pulled
 
 
 @dataclass
@@ -162,6 +179,9 @@ class Diagonal(InCentred):
         return scaled.reshape(1, -1) if self.coupled else scaled
 
 
+Change = Factor | Kronecker | Diagonal
+
+
 def can_factor(objective: Objective) -> bool:
     """Whether the Hessian (of each problem) is small enough to be formed and factored."""
     return factorable(objective.hessian_size)
@@ -173,11 +193,10 @@ def factorable(size: int) -> bool:
 
 
 def hessian_sample(objective: Objective) -> int:
-    """Rows worth a Hessian: all, or as many as cost a few sweeps, and enough to determine it."""
-    size = objective.hessian_size
-    affordable = SWEEPS_A_HESSIAN * objective.design.n * 24 // size
-    rows = max(affordable, 10 * size, 2000)
-    return objective.design.n if rows >= 0.7 * objective.design.n else rows
+    """Rows worth a Hessian: a quarter where they are many, and enough to determine it; or all."""
+    n = objective.design.n
+    rows = max(10 * objective.hessian_size, 2000, min(n // 4, LARGEST_SAMPLE))
+    return n if rows >= 0.7 * n else rows
 
 
 def factor(objective: Objective, point: Array, rows_wanted: int | None = None) -> Factor:
@@ -187,43 +206,106 @@ def factor(objective: Objective, point: Array, rows_wanted: int | None = None) -
     if rows_wanted is None or rows_wanted >= n:
         H = objective.hessian(point)
     else:
-        H = objective.hessian(point, *stratified_rows(objective, rows_wanted))
+        H = objective.hessian(point, *stratified_rows(objective, rows_wanted, point))
     add_penalty(objective, H)
-    M = np.empty_like(H)
+    return _factored(objective, H, by_class=False, exact=exact)
+
+
+def factor_by_class(objective: Objective, point: Array) -> Factor:
+    """Factor of the Hessian's diagonal blocks at ``point``, one an output.
+
+    A wide X is read at rows drawn by how much curvature they carry, output by output.
+    """
+    wanted = class_sample(objective)
+    if wanted >= objective.design.n:
+        H = objective.class_hessians(point)
+    else:
+        chosen = important_rows(objective, point, wanted)
+        H = np.array(objective.workers.map(lambda k: objective.gram(*chosen[k]), chosen, True))
+    np.einsum("kjj->kj", H)[:, : objective.p] += objective.lambda2[:, None]
+    return _factored(objective, H, by_class=objective.coupled, exact=False)
+
+
+def _factored(objective: Objective, H: Array, by_class: bool, exact: bool) -> Factor:
+    """The change of variables in which the blocks H, which are overwritten, are round."""
+    blocks: Inverses | Triangles
     jitter = 0.0
-    for problem in range(H.shape[0]):
-        if objective.lambda2[problem] == 0:
-            M[problem] = pseudo_inverse_factor(H[problem], _noise(objective, H[problem]))
-        else:
-            M[problem], used = inverse_factor(H[problem])
-            jitter = max(jitter, used)
-    return Factor(M, Centring(objective.center), (objective.K, objective.q), exact, jitter)
+    if (objective.lambda2 == 0).any():
+        blocks = Inverses(
+            np.array([pseudo_inverse_factor(block, _noise(objective, block)) for block in H])
+        )
+    else:
+        blocks, jitter = inverse_factors(H)
+    shape = (objective.K, objective.q)
+    centring = Centring(objective.center)
+    return Factor(blocks, centring, shape, objective.coupled, by_class, exact, jitter)
 
 
-def stratified_rows(objective: Objective, wanted: int) -> tuple[Array, Array]:
+def class_sample(objective: Objective) -> int:
+    """Rows worth a class's block of the Hessian: all where that is cheap, else some a feature."""
+    q, n = objective.q, objective.design.n
+    if q <= PACKED_FEATURES:
+        return n
+    rows = max(CLASS_ROWS_A_FEATURE * q, 2000)
+    return n if rows >= 0.5 * n else rows
+
+
+def important_rows(
+    objective: Objective, point: Array, wanted: int
+) -> dict[int, tuple[Array, Array]]:
+    """For each class about ``wanted`` rows, drawn with chances as their curvature; their weights.
+
+    Returns
+    -------
+    chosen : dict
+        For each class rows (r,), int, and weights (r,): what each is times one over its chance.
+    """
+    n, K = objective.design.n, objective.K
+    of, scale = np.arange(n), np.ones(n)
+    if n * K > STORED:
+        of, scale = stratified_rows(objective, STORED // K)
+    curvature = objective.class_curvature(point, of) * scale
+    generator = np.random.default_rng(SEED)
+    chosen = {}
+    for k, weight in enumerate(curvature):
+        chance = np.minimum(1.0, weight * (wanted / max(weight.sum(), TINY)))
+        drawn = np.flatnonzero(generator.random(weight.size) < chance)
+        chosen[k] = (of[drawn], weight[drawn] / chance[drawn])
+    return chosen
+
+
+def stratified_rows(
+    objective: Objective, wanted: int, point: Array | None = None
+) -> tuple[Array, Array]:
     """Rows drawn with a fixed seed, small classes whole; and what each one stands for.
+
+    With a ``point``, half of the chances are as the residuals there: rows that the model is sure
+    of say little, and where classes are nearly separable few others are left.
 
     Returns
     -------
     rows : ndarray of shape (r,), int, ascending
     scale : ndarray of shape (r,)
-        A class's weight over the weight of its drawn rows.
+        The sum over a class of scale times weight is the class's weight.
     """
     y, s = objective.target.y, objective.target.s
-    generator = np.random.default_rng(SEED)
-    codes, counts = np.unique(y, return_counts=True)
-    quota = np.maximum(wanted * counts // y.size, wanted // (4 * codes.size))
-    drawn, scales = [], []
-    order = np.argsort(y, kind="stable")
-    for members, take in zip(np.split(order, np.cumsum(counts)[:-1]), quota, strict=True):
-        chosen = members
-        if take < members.size:
-            chosen = generator.choice(members, max(1, int(take)), replace=False)
-        drawn.append(chosen)
-        scales.append(np.full(chosen.size, s[members].sum() / s[chosen].sum()))
-    rows = np.concatenate(drawn)
-    ascending = np.argsort(rows)
-    return rows[ascending], np.concatenate(scales)[ascending]
+    counts = np.bincount(y)
+    small = counts <= wanted // (4 * max(1, int(np.count_nonzero(counts))))
+    scores: list[Array] = [s, s * objective.distances]
+    if point is not None:
+        scores.append(objective.residual_sizes(point))
+    chance = np.zeros(y.size)
+    for score in scores:
+        chance += wanted / len(scores) / max(float(score.sum()), TINY) * score
+    chance = np.where(small[y], 1.0, np.minimum(chance, 1.0))
+    some = np.zeros(counts.size, dtype=int)
+    some[y] = np.arange(y.size)
+    chance[some[counts > 0]] = 1.0  # no class is left out
+    rows = np.flatnonzero(np.random.default_rng(SEED).random(y.size) < chance)
+    scale = 1 / chance[rows]
+    drawn = np.bincount(y[rows], s[rows] * scale, counts.size)
+    totals = np.bincount(y, s)
+    return rows, scale * (totals / np.where(drawn > 0, drawn, 1.0))[y[rows]]
 
 
 def add_penalty(objective: Objective, H: Array) -> None:
@@ -244,62 +326,6 @@ def add_penalty(objective: Objective, H: Array) -> None:
         view[:, j, :, j] += curvature / K
 
 
-def inverse_factor(H: Array) -> tuple[Array, float]:
-    """M with M' H M = I, for a symmetric H that should be positive definite.
-
-    A coordinate with a zero diagonal is left out: its row of M is 0.
-
-    Returns
-    -------
-    M : ndarray of shape (d, d)
-    jitter : float
-        What had to be added to the unit diagonal of the scaled matrix.
-    """
-    if not H.size:
-        return H.copy(), JITTER
-    scaled, scale = _unit_diagonal(H)
-    jitter = JITTER
-    while True:
-        scaled.flat[:: scale.size + 1] = 1.0 + jitter
-        L, info = lapack.dpotrf(scaled, lower=1, clean=1)
-        if info == 0:
-            inverse, _ = lapack.dtrtri(L, lower=1)
-            return np.ascontiguousarray(inverse.T) * scale[:, None], jitter
-        jitter *= 100
-
-
-def pseudo_inverse_factor(H: Array, noise: Array) -> Array:
-    """M with M M' a generalised inverse of H, for a symmetric H >= 0 that may be singular.
-
-    Directions that rounding cannot tell from flat ones are left out: M does not step there.
-
-    Parameters
-    ----------
-    H : ndarray of shape (d, d)
-    noise : ndarray of shape (d,)
-        Diagonal entries up to here count as 0.
-    """
-    H = np.where(np.logical_or.outer(*(H.diagonal() <= noise,) * 2), 0.0, H)
-    scaled, scale = _unit_diagonal(H)
-    L, info = lapack.dpotrf(scaled, lower=1, clean=1)
-    tiny = SINGULAR * scale.size * np.finfo(float).eps
-    if info == 0 and L.diagonal().min() ** 2 > tiny:
-        inverse, _ = lapack.dtrtri(L, lower=1)
-        return np.ascontiguousarray(inverse.T) * scale[:, None]
-    values, vectors = np.linalg.eigh(scaled)
-    kept = values > tiny
-    return scale[:, None] * vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
-
-
-def _unit_diagonal(H: Array) -> tuple[Array, Array]:
-    """D H D with a unit diagonal, and D; 0 in D where H's diagonal is."""
-    diagonal = H.diagonal()
-    scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 0.0)
-    scaled = H * scale[:, None] * scale
-    scaled.flat[:: scale.size + 1] = 1.0
-    return scaled, scale
-
-
 def _noise(objective: Objective, H: Array) -> Array:
     """What rounding of a feature's mean leaves on the diagonal of H, (d,): a constant feature."""
     by_output = H.diagonal().reshape(-1, objective.q)
@@ -309,9 +335,11 @@ def _noise(objective: Objective, H: Array) -> Array:
     return noise.ravel()
 
 
-def without_factor(objective: Objective, point: Array) -> Kronecker | Diagonal:
+def without_factor(objective: Objective, point: Array) -> Change:
     """The change of variables where the Hessian is too large to be factored."""
-    if objective.coupled and objective.p <= LARGEST_COVARIANCE:
+    if objective.coupled and factorable(objective.q):
+        return factor_by_class(objective, point)
+    if objective.p <= LARGEST_COVARIANCE:
         return kronecker(objective, point)
     return diagonal(objective)
 
@@ -319,9 +347,12 @@ def without_factor(objective: Objective, point: Array) -> Kronecker | Diagonal:
 def kronecker(objective: Objective, point: Array) -> Kronecker:
     """The Kronecker form, its rows weighted by their uncertainty at ``point``."""
     p, K = objective.p, objective.K
-    pi = objective.class_sums[:, p] if objective.fit_intercept else np.full(K, 1 / K)
-    theta, E = np.linalg.eigh(np.diag(pi) - np.outer(pi, pi))
-    theta = np.where(theta > K * np.finfo(float).eps, theta, 0.0)
+    even = 1 / K if objective.coupled else 0.5
+    pi = objective.class_sums[:, p] if objective.fit_intercept else np.full(K, even)
+    theta, E = pi * (1 - pi), np.eye(K)
+    if objective.coupled:
+        theta, E = np.linalg.eigh(np.diag(pi) - np.outer(pi, pi))
+        theta = np.where(theta > K * np.finfo(float).eps, theta, 0.0)
     wanted = ROWS_A_FEATURE * p
     rows, scale = None, None
     if wanted < objective.design.n:
@@ -329,11 +360,11 @@ def kronecker(objective: Objective, point: Array) -> Kronecker:
     covariance = objective.uncertainty(point, rows, scale) / (pi * (1 - pi)).sum()
     gamma, U = np.linalg.eigh(covariance)
     curvature = np.empty((K, objective.q))
-    curvature[:, :p] = np.outer(theta, np.maximum(gamma, 0.0)) + objective.lambda2[0]
+    curvature[:, :p] = np.outer(theta, np.maximum(gamma, 0.0)) + objective.lambda2[:, None]
     curvature[:, p:] = theta[:, None]
     flat = curvature <= 0
     scale_ = np.where(flat, 0.0, 1 / np.sqrt(np.where(flat, 1.0, curvature)))
-    return Kronecker(E, U, scale_, Centring(objective.center))
+    return Kronecker(E, U, scale_, Centring(objective.center), objective.coupled)
 
 
 def diagonal(objective: Objective) -> Diagonal:

@@ -64,7 +64,7 @@ def assert_sums(results, exact, scale):
 @pytest.fixture
 def many_chunks(monkeypatch):
     """As many chunks as there may be, and threads whenever there are several."""
-    monkeypatch.setattr(_design, "CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(_design, "CHUNK_WORK", 1)
     monkeypatch.setattr(_design, "WORTH", 0)
 
 
@@ -144,7 +144,8 @@ def test_chunks_are_few_where_their_gradients_are_large(monkeypatch, many_chunks
 @pytest.mark.parametrize("count", [0, 1, 3, 16])
 def test_chunks_cover_all_rows_once(n, count):
     chunks = []
-    _design.cut(Workers(1), lambda chunk: chunks.append(chunk) or (), n, count, True)
+    work = count * _design.CHUNK_WORK
+    _design.cut(Workers(1), lambda chunk: chunks.append(chunk) or (), n, work)
     assert len(chunks) == max(1, min(count, n))
     np.testing.assert_array_equal(np.concatenate([np.arange(n)[c] for c in chunks]), np.arange(n))
     sizes = [c.stop - c.start for c in chunks]

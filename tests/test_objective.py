@@ -121,7 +121,7 @@ def test_values_are_kept_by_problem():
 
 @over_losses
 def test_the_number_of_threads_changes_no_bit(loss, monkeypatch):
-    monkeypatch.setattr(_design, "CHUNK_ENTRIES", 1)
+    monkeypatch.setattr(_design, "CHUNK_WORK", 1)
     monkeypatch.setattr(_design, "WORTH", 0)
     problem = make_problem(loss)
     (point,) = problem.points(1)
@@ -249,8 +249,7 @@ PATHS = {
     "packed": {"PACKED_FEATURES": 10**6, "PACKED_PAIRS": 0},
     "pair by pair": {"PACKED_FEATURES": 0},
     "packed, in blocks": {"PACKED_FEATURES": 10**6, "PACKED_PAIRS": 0, "LARGEST_BLOCK": 7},
-    "in parts": {"CHUNK_WORK": 100},
-    "entry by entry": {"SPARSE": 1.0, "CHUNK_WORK": 100},
+    "entry by entry": {"SPARSE": 1.0},
 }
 
 

@@ -140,22 +140,25 @@ def csr_gram(data, indices, indptr, start, stop, D, G):
     Parameters
     ----------
     data, indices, indptr : ndarray
-        The CSR arrays of X.
+        The CSR arrays of X; the indices of each row ascend.
     start, stop : int
     D : ndarray of shape (stop - start, pairs), C-contiguous
     G : ndarray of shape (p, p, pairs), C-contiguous
     """
     pairs = D.shape[1]
     for i in range(start, stop):
-        weight = D[i - start]
-        for a in range(indptr[i], indptr[i + 1]):
-            j, v = indices[a], data[a]
-            for b in range(indptr[i], indptr[i + 1]):
-                if indices[b] <= j:
-                    product = v * data[b]
-                    into = G[j, indices[b]]
+        first = indptr[i]
+        for a in range(first, indptr[i + 1]):
+            j = indices[a]
+            if pairs == 1:
+                v = data[a] * D[i - start, 0]
+                for b in range(first, a + 1):
+                    G[j, indices[b], 0] += v * data[b]
+            else:
+                for b in range(first, a + 1):
+                    r, product = indices[b], data[a] * data[b]
                     for pair in range(pairs):
-                        into[pair] += product * weight[pair]
+                        G[j, r, pair] += product * D[i - start, pair]
 
 
 @jit

@@ -1,7 +1,8 @@
 """Damped Newton for problems so small that calls would cost more than the arithmetic.
 
-One call solves a problem whose features, transposed, stay in the processor's cache.  Rows run
-along the last axis, as in `curvature`.
+One call solves a problem whose features stay in the processor's cache.  Rows come in blocks of
+equal size and run along the last axis, as in `curvature`; the last block is filled up with rows
+of weight 0.
 """
 
 import numpy as np
@@ -25,12 +26,12 @@ def newton_problem(A, center, y, s, column, sides, lambda2, point, tol, goal, ma
 
     Parameters
     ----------
-    A : ndarray of shape (q, n), C-contiguous, float64
+    A : ndarray of shape (blocks, q, m), C-contiguous, float64
         Centred features, and ones where there is an intercept.
     center : ndarray of shape (p,)
         What was taken from them: violations are of the features as they were.
-    y : ndarray of shape (n,), int64
-    s : ndarray of shape (n,), float64
+    y : ndarray of shape (blocks, m), int64
+    s : ndarray of shape (blocks, m), float64
     column : int
     sides : ndarray of shape (2,), float64
         Binary: the factors on the weights of rows of other classes and of this one.
@@ -47,10 +48,10 @@ def newton_problem(A, center, y, s, column, sides, lambda2, point, tol, goal, ma
         Of the objective, its gradient and its second derivatives at once.
     """
     K, q = point.shape
-    n = A.shape[1]
+    blocks, m = y.shape
     p = center.size
-    pairs = K * (K + 1) // 2
-    P, D, scratch = np.empty((K, n)), np.empty((pairs, n)), np.empty((2, n))
+    P, D = np.empty((K, m)), np.empty((blocks, K * (K + 1) // 2, m))
+    scratch = np.empty((2, m))
     gradient, H = np.empty((K, q)), np.empty((K * q, K * q))
     step, trial = np.empty(K * q), np.empty((K, q))
     for k in range(K):
@@ -96,27 +97,32 @@ def newton_problem(A, center, y, s, column, sides, lambda2, point, tol, goal, ma
 def _evaluate(A, y, s, column, sides, lambda2, p, point, P, D, scratch, gradient):
     """F at ``point``, its gradient, and the second derivatives by logits, pair by pair, in D."""
     K, q = point.shape
-    n = A.shape[1]
-    for k in range(K):
-        for i in range(n):
-            P[k, i] = 0.0
-        for j in range(q):
-            w = point[k, j]
-            for i in range(n):
-                P[k, i] += w * A[j, i]
-    if column < 0:
-        value = _softmax(y, s, P, D, scratch)
-    else:
-        value = _sigmoid(y, s, column, sides, P[0], D[0])
+    m = A.shape[2]
+    value = 0.0
     for k in range(K):
         for j in range(q):
-            total = 0.0
-            for i in range(n):
-                total += P[k, i] * A[j, i]
-            if j < p:
-                total += lambda2 * point[k, j]
-                value += 0.5 * lambda2 * point[k, j] ** 2
-            gradient[k, j] = total
+            ridge = lambda2 * point[k, j] if j < p else 0.0
+            value += 0.5 * ridge * point[k, j]
+            gradient[k, j] = ridge
+    for block in range(A.shape[0]):
+        a = A[block]
+        for k in range(K):
+            for i in range(m):
+                P[k, i] = 0.0
+            for j in range(q):
+                w = point[k, j]
+                for i in range(m):
+                    P[k, i] += w * a[j, i]
+        if column < 0:
+            value += _softmax(y[block], s[block], P, D[block], scratch)
+        else:
+            value += _sigmoid(y[block], s[block], column, sides, P[0], D[block, 0])
+        for k in range(K):
+            for j in range(q):
+                total = 0.0
+                for i in range(m):
+                    total += P[k, i] * a[j, i]
+                gradient[k, j] += total
     return value
 
 
@@ -155,33 +161,42 @@ def _sigmoid(y, s, column, sides, z, d):
 @jit
 def _hessian(A, D, lambda2, p, softmax, weighted, H):
     """The lower triangle of F's Hessian, (K q, K q); softmax's flat direction filled in."""
-    q, n = A.shape
+    blocks, q, m = A.shape
     K = H.shape[0] // q
-    pair = 0
-    for k in range(K):
-        for other in range(k, K):
+    for a in range(K * q):
+        for b in range(a + 1):
+            H[a, b] = 0.0
+    for block in range(blocks):
+        a, pair = A[block], 0
+        for k in range(K):
+            for other in range(k, K):
+                d = D[block, pair]
+                pair += 1
+                for j in range(q):
+                    for i in range(m):
+                        weighted[i] = d[i] * a[j, i]
+                    for r in range(j, q - 3, 4):  # four at a time share the loads of `weighted`
+                        t0 = t1 = t2 = t3 = 0.0
+                        for i in range(m):
+                            w = weighted[i]
+                            t0 += w * a[r, i]
+                            t1 += w * a[r + 1, i]
+                            t2 += w * a[r + 2, i]
+                            t3 += w * a[r + 3, i]
+                        H[other * q + r, k * q + j] += t0
+                        H[other * q + r + 1, k * q + j] += t1
+                        H[other * q + r + 2, k * q + j] += t2
+                        H[other * q + r + 3, k * q + j] += t3
+                    for r in range(q - (q - j) % 4, q):
+                        total = 0.0
+                        for i in range(m):
+                            total += weighted[i] * a[r, i]
+                        H[other * q + r, k * q + j] += total
+    for k in range(K):  # blocks of two classes are symmetric too
+        for other in range(k + 1, K):
             for j in range(q):
-                for i in range(n):
-                    weighted[i] = D[pair, i] * A[j, i]
-                for r in range(j, q - 3, 4):  # four at a time share the loads of `weighted`
-                    t0 = t1 = t2 = t3 = 0.0
-                    for i in range(n):
-                        w = weighted[i]
-                        t0 += w * A[r, i]
-                        t1 += w * A[r + 1, i]
-                        t2 += w * A[r + 2, i]
-                        t3 += w * A[r + 3, i]
-                    a, b = other * q + r, k * q + j
-                    H[a, b], H[a + 1, b], H[a + 2, b], H[a + 3, b] = t0, t1, t2, t3
-                    a, b = other * q + j, k * q + r
-                    H[a, b], H[a, b + 1], H[a, b + 2], H[a, b + 3] = t0, t1, t2, t3
-                for r in range(q - (q - j) % 4, q):
-                    total = 0.0
-                    for i in range(n):
-                        total += weighted[i] * A[r, i]
-                    H[other * q + r, k * q + j] = total
-                    H[other * q + j, k * q + r] = total
-            pair += 1
+                for r in range(j + 1, q):
+                    H[other * q + j, k * q + r] = H[other * q + r, k * q + j]
     for k in range(K):
         for j in range(p):
             H[k * q + j, k * q + j] += lambda2

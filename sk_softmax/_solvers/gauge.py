@@ -9,8 +9,9 @@ the coefficients of least L2 norm are returned.
 
 import numpy as np
 
+from .._factor import SINGULAR
 from .._objective import Objective
-from .._preconditioner import CONSTANT, LARGEST_HESSIAN, SINGULAR
+from .._preconditioner import CONSTANT, LARGEST_HESSIAN
 from .._typing import Array
 
 

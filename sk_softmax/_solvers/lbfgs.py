@@ -16,33 +16,50 @@ from scipy.optimize import minimize
 
 from .._objective import Objective
 from .._preconditioner import (
+    Change,
     Diagonal,
     Factor,
-    Kronecker,
     can_factor,
     factor,
+    factor_by_class,
     hessian_sample,
-    stratified_rows,
+    kronecker,
     without_factor,
 )
 from .._typing import Array
+from . import cost
 from .newton import Factored, newton_step, newton_steps
+from .samples import rough_start
 from .solution import Control, Run, Solution
 
-Change = Factor | Kronecker | Diagonal
-
-STAGES = {Factor: 8, Kronecker: 100, Diagonal: 200}  # iterations between renewals
+SHORTEST, LONGEST = 8, 200  # iterations between renewals
+WINDOW, SLOW = 4, 0.5  # iterations over which what is left should have halved in each
+LARGEST_NULL = 1000  # features up to which the null model's eigenvectors are cheap
 MEMORY = 30
-FRACTIONS = (16, 4)  # of the rows, in the first stages
-ROWS_A_COORDINATE = 8  # that such a part of the rows must have
-NOISE = 0.05  # of the part's own error, down to which its optimum is sought
+AHEAD = 0.1  # of the goal: where an approximate Hessian's estimate is believed to have reached it
+FAR_AHEAD = 1e-10  # the same where the gap may certify: waiting is cheaper than an exact Hessian
 
 
 def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F, lambda1 = 0, from ``start``, (K, q)."""
-    start, iterations = _rough_start(objective, control, start)
+    start, iterations = rough_start(objective, control, start, _minimise)
     run = Run(objective, control, start)
     run.count(run.open, iterations)
+    _minimise(run)
+    newton_steps(run)
+    return run.solution("lbfgs")
+
+
+def _minimise(run: Run) -> None:
+    """L-BFGS; Newton steps where they are cheaper."""
+    if cost.exact(run.objective):
+        newton_steps(run)
+    else:
+        _stages(run)
+
+
+def _stages(run: Run) -> None:
+    """L-BFGS in variables that are renewed, until all is done or Newton steps should finish."""
     exact, last = False, np.inf
     while run.goes_on:
         active = run.open
@@ -55,21 +72,24 @@ def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
                 continue
         stage = _Stage(run, part, active, change)
         stage.minimise()
-        run.note_state("lbfgs", exact=change.exact)
+        run.note_state("lbfgs", change=type(change).__name__)
         exact = stage.nearly_done
-        if not run.open.size:
-            break
         no_more = stage.iterations == 0 or stage.value >= last * (1 - 1e-15)
-        if no_more or (stage.nearly_done and not isinstance(change, Factor)):
-            newton_steps(run)
-            break
+        if no_more or (stage.nearly_done and not can_factor(part)):
+            return
         last = stage.value if run.open.size == active.size else np.inf
-    return run.solution("lbfgs")
 
 
 def _change(part: Objective, point: Array, exact: bool) -> Change:
+    """The change of variables that is worth its cost at ``point``."""
+    if exact and can_factor(part):
+        return factor(part, point)
+    if not point[:, : part.p].any() and part.p <= LARGEST_NULL:
+        return kronecker(part, point)  # exact for equal weights, and cheap
+    if cost.by_class(part):
+        return factor_by_class(part, point)
     if can_factor(part):
-        return factor(part, point, None if exact else hessian_sample(part))
+        return factor(part, point, hessian_sample(part))
     return without_factor(part, point)
 
 
@@ -82,7 +102,10 @@ class _Stage:
         self.live = np.ones(active.size, dtype=bool)
         self.nearly_done = False
         self.iterations = 0
+        self.patience = cost.stage(part, SHORTEST, LONGEST)
+        self.estimates: list[float] = []
         self.value = np.inf
+        self.ahead = FAR_AHEAD if part.lambda2.all() else AHEAD
         first = change.pull(run.gradient[run.rows(active)] + part.ridge(self.origin))
         self.shape = first.shape
         # L-BFGS-B's first step has length 1 in its variables: that of the Newton step in u
@@ -97,7 +120,7 @@ class _Stage:
             method="L-BFGS-B",
             callback=self._iterated,
             options={
-                "maxiter": min(STAGES[type(self.change)], left),
+                "maxiter": min(LONGEST, left),
                 "maxcor": MEMORY,
                 "maxfun": 10**9,
                 "ftol": 0.0,
@@ -106,8 +129,12 @@ class _Stage:
         )
 
     def _evaluate(self, v: Array) -> tuple[float, Array]:
-        point = self.origin + self.change.step(v.reshape(self.shape) * self.unit)
-        loss, gradient = self.part.loss_gradient(point)
+        if v.any():
+            point = self.origin + self.change.step(v.reshape(self.shape) * self.unit)
+            loss, gradient = self.part.loss_gradient(point)
+        else:  # known already
+            point, rows = self.origin, self.run.rows(self.active)
+            loss, gradient = self.run.loss[self.active], self.run.gradient[rows]
         ridge = self.part.ridge(point)
         value = float(loss.sum() + (point * ridge).sum() / 2)
         pulled = self.change.pull(gradient + ridge)
@@ -130,41 +157,14 @@ class _Stage:
         close = self.run.optimality[self.active] <= self.run.control.tol
         if not isinstance(self.change, Diagonal):  # what an approximate Hessian thinks
             estimate = (pulled * pulled).sum(axis=1) / 2
-            close &= estimate <= 0.1 * self.run.control.goal[self.active]
+            close &= estimate <= self.ahead * self.run.control.goal[self.active]
+            self.estimates.append(float(estimate[self.live].sum()))
         self.nearly_done = bool((close | ~self.live).all())
-        if self.nearly_done:
+        if self.nearly_done or self._slow():
             raise StopIteration
 
-
-def _rough_start(objective: Objective, control: Control, start: Array) -> tuple[Array, int]:
-    """A start from fits of parts of the rows, to the precision that such a part has.
-
-    Returns
-    -------
-    point : ndarray of shape (K, q)
-    iterations : int
-        That they took.
-    """
-    iterations = 0
-    n = objective.design.n
-    size = objective.hessian_size
-    if not can_factor(objective) or (objective.lambda2 == 0).any():
-        return start, 0
-    for fraction in FRACTIONS:
-        if n // fraction < ROWS_A_COORDINATE * size:
-            continue
-        rows, scale = stratified_rows(objective, n // fraction)
-        part = objective.take_rows(rows, scale)
-        goal = np.full(objective.n_problems, NOISE * size / rows.size)
-        rough = Control(np.inf, goal, min(4 * STAGES[Factor], control.max_iter - iterations))
-        run = Run(part, rough, start)
-        while run.goes_on:
-            active = run.open
-            share, point = run.part(active), run.point[run.rows(active)]
-            stage = _Stage(run, share, active, _change(share, point, False))
-            stage.minimise()
-            if stage.nearly_done or stage.iterations == 0:
-                break
-        start = run.point
-        iterations += run.iterations
-    return start, iterations
+    def _slow(self) -> bool:
+        """Whether better variables would soon pay for themselves."""
+        if self.iterations < max(self.patience, WINDOW + 1) or not self.estimates:
+            return False
+        return self.estimates[-1] > SLOW**WINDOW * self.estimates[-1 - WINDOW]

@@ -15,13 +15,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._design import WORTH
 from .._objective import Objective
 from .._preconditioner import (
-    Centring,
-    Diagonal,
+    Change,
     Factor,
-    Kronecker,
     can_factor,
     factor,
     without_factor,
@@ -29,72 +26,30 @@ from .._preconditioner import (
 from .._typing import Array
 from .certificate import optimality
 from .conjugate_gradient import CERTAIN, LOOSE, conjugate_gradient
+from .in_cache import fits_in_cache, newton_in_cache
+from .samples import rough_start
 from .solution import Control, Run, Solution, Status
 
 ARMIJO = 1e-4
 HALVINGS = 40
 ROUNDING = 64 * np.finfo(float).eps
 SHRINK = 0.9
-CACHED_FEATURES = 2**17  # entries of X that stay in a core's cache with what is made of them
-CACHED_WORK = 2e7  # multiplications in a step up to which they are made in one call
-BEYOND = 1e-3  # of the goal: where the iterations in one call end
 LONG = 0.25  # of the slope at the start, left at the end of a step that is then doubled
 
 
 def newton(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F, lambda1 = 0, by Newton steps from ``start``, (K, q)."""
-    if not in_cache(objective):
+    if fits_in_cache(objective):
+        start, iterations = newton_in_cache(objective, control, start)
         run = Run(objective, control, start)
-    else:
-        point, iterations = _steps_in_cache(objective, control, start)
-        run = Run(objective, control, point)
         run.count_each(iterations)
         run.note_state("newton in cache")
+    else:
+        start, rough = rough_start(objective, control, start, newton_steps)
+        run = Run(objective, control, start)
+        run.count(run.open, rough)
     newton_steps(run)
     return run.solution("newton")
-
-
-def in_cache(objective: Objective) -> bool:
-    """Whether a whole Newton step takes less time than the calls that would make it."""
-    n, q, size = objective.design.n, objective.q, objective.hessian_size
-    outputs = size // q if q else 0
-    work = n * size * (q + outputs) + size**3 / 3
-    return (
-        n * q <= CACHED_FEATURES and 0 < work <= CACHED_WORK and bool((objective.lambda2 > 0).all())
-    )
-
-
-def _steps_in_cache(objective: Objective, control: Control, start: Array) -> tuple[Array, Array]:
-    """Where the compiled Newton iterations lead from ``start``, and their numbers, (m,).
-
-    They go on beyond the goal, which costs little, so that the duality gap certifies the end.
-    """
-    from .._kernels.newton import newton_problem
-
-    design, target, center = objective.design, objective.target, objective.center
-    ((_, X),) = design.row_blocks(slice(0, design.n), design.n)
-    A = np.ones((objective.q, design.n))
-    np.subtract(X.T, center[:, None], out=A[: objective.p])
-    centring = Centring(center)
-    point = centring.apply(start)
-    goal = BEYOND * control.goal
-
-    def problem(k: int) -> tuple[int, int]:
-        if objective.coupled:
-            column, sides, own = -1, np.ones(2), point
-        else:
-            assert target.positive is not None
-            assert target.negative is not None
-            column, own = target.columns[k], point[k : k + 1]
-            sides = np.array([target.negative[k], target.positive[k]])
-        settings = (objective.lambda2[k], own, control.tol, goal[k], control.max_iter)
-        return newton_problem(A, center, target.y, target.s, column, sides, *settings)
-
-    work = objective.n_problems * design.n * objective.hessian_size**2
-    problems = range(objective.n_problems)
-    counts = np.array(objective.workers.map(problem, problems, work >= WORTH))
-    objective.counts["rows"] += int(counts[:, 1].max()) * design.n
-    return centring.undo(point), counts[:, 0]
 
 
 def newton_steps(run: Run) -> None:
@@ -218,7 +173,7 @@ class Iterative:
 
     part: Objective
     point: Array
-    change: Kronecker | Diagonal
+    change: Change
 
     def solve(self, gradient: Array) -> tuple[Array, Array]:
         """The Newton step by conjugate gradients, and its decrement."""

@@ -9,8 +9,9 @@ from contextlib import suppress
 import numpy as np
 from scipy.optimize import nnls
 
+from .._factor import inverse_factor
 from .._objective import Objective
-from .._preconditioner import Centring, inverse_factor
+from .._preconditioner import Centring
 from .._typing import Array
 from .certificate import kkt_violation
 from .conjugate_gradient import CERTAIN, conjugate_gradient

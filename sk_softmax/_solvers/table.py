@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._objective import Objective
+from .._preconditioner import can_factor
 from .._typing import Array
+from . import cost
 from .bounded import bounded
 from .certificate import optimality
 from .gauge import least_norm
+from .in_cache import fits_in_cache
 from .lbfgs import lbfgs
 from .newton import newton
 from .row_space import in_row_space, wide
@@ -18,7 +21,6 @@ from .solution import Control, Solution
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
 SAME = 1e-3  # relative difference between KKT violations of what is one solution up to rounding
 FINER = 1e-2  # tol in the row space, so that the gap closes with X itself
-SMALL = 5e7  # n (K q)^2 up to which exact Hessians are cheaper than L-BFGS iterations
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def choose(name: str, objective: Objective) -> Entry:
     smooth = not objective.lambda1.any()
     usable = [e for e in SOLVERS if (e.smooth if smooth else e.nonsmooth)]
     if name == "auto":
-        small = smooth and newton_cost(objective) <= SMALL
-        return next(e for e in usable if (e.name == "newton") == small)
+        exact = smooth and (fits_in_cache(objective) or _newton_is_cheaper(objective))
+        return next(e for e in usable if (e.name == "newton") == exact)
     for entry in usable:
         if entry.name == name:
             return entry
@@ -61,12 +63,10 @@ def choose(name: str, objective: Objective) -> Entry:
     )
 
 
-def newton_cost(objective: Objective) -> float:
-    """Multiplications in an exact Hessian and its factor."""
-    K, q, n = objective.K, objective.q, objective.design.n
-    if objective.coupled:
-        return float(n + K * q) * (K * q) ** 2
-    return float(n + q) * K * q**2
+def _newton_is_cheaper(objective: Objective) -> bool:
+    if not can_factor(objective) or cost.sampled(objective):
+        return False
+    return cost.newton(objective) <= cost.lbfgs(objective)
 
 
 def solve(

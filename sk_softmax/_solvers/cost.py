@@ -1,0 +1,124 @@
+"""What the parts of a fit cost, and from that, which solver and which change of variables.
+
+Costs are in multiplications of a large matrix product, of which a core makes some thirty in a
+nanosecond.  Other work counts as many as take the same time; the factors were measured.
+"""
+
+from .._curvature import PACKED_FEATURES, PACKED_PAIRS
+from .._design import CSRDesign
+from .._objective import Objective
+from .._preconditioner import (
+    can_factor,
+    class_sample,
+    factorable,
+    hessian_sample,
+)
+
+CALLS = 5e6  # the calls around an evaluation of F
+KERNEL = 4  # a multiplication in a sweep of a dense X: half the speed, and each entry serves twice
+SPARSE_ENTRY, SPARSE_KERNEL = 80, 10  # the same for an entry of a CSR matrix, and each output
+SCATTER = 30  # one in a Hessian made entry by entry
+EXPONENTIAL = 20
+NEWTON_STEPS = 4.0  # on all rows, after those on samples
+SMALL_NEWTON_STEPS = 8.0  # where samples would be too small
+LBFGS_EVALUATIONS = 25.0
+LBFGS_CHANGES = 3.0
+SAVED = 4.0  # evaluations of L-BFGS that an exact Newton step saves
+CLASS_EVALUATIONS = 8.0  # more evaluations in variables that leave classes uncoupled
+
+
+def sweep(objective: Objective) -> float:
+    """Loss and gradient on all rows, with the calls around them."""
+    n, K = objective.design.n, objective.K
+    if isinstance(objective.design, CSRDesign):
+        products = float(objective.design.X.nnz) * (SPARSE_ENTRY + SPARSE_KERNEL * K)
+    else:
+        products = float(n) * objective.p * K * KERNEL
+    return CALLS + products + EXPONENTIAL * n * K
+
+
+def hessian(objective: Objective, rows: float) -> float:
+    """Hessians on so many rows."""
+    K, q = objective.K, objective.q
+    pairs = K * (K + 1) // 2 if objective.coupled else K
+    dense = rows * pairs * _products(q, pairs)
+    if isinstance(objective.design, CSRDesign):
+        entries = objective.design.X.nnz / max(1, objective.design.n)
+        return min(SCATTER * rows * entries**2 * pairs, dense)
+    return dense
+
+
+def factorisation(objective: Objective) -> float:
+    """Cholesky factors of the problems' Hessians."""
+    return float(objective.n_problems * objective.hessian_size**3) / 3
+
+
+def newton(objective: Objective) -> float:
+    """A fit by exact Newton steps."""
+    step = hessian(objective, objective.design.n) + factorisation(objective)
+    steps = NEWTON_STEPS if sampled(objective) else SMALL_NEWTON_STEPS
+    return steps * (step + 2 * sweep(objective))
+
+
+def lbfgs(objective: Objective) -> float:
+    """A fit by preconditioned L-BFGS."""
+    evaluations = LBFGS_EVALUATIONS
+    if by_class(objective):
+        evaluations += LBFGS_CHANGES * CLASS_EVALUATIONS
+    return evaluations * sweep(objective) + LBFGS_CHANGES * change(objective)
+
+
+def change(objective: Objective) -> float:
+    """The change of variables that L-BFGS makes."""
+    return class_change(objective) if by_class(objective) else whole_change(objective)
+
+
+def whole_change(objective: Objective) -> float:
+    """A change of variables from whole Hessians on a sample of the rows."""
+    return hessian(objective, hessian_sample(objective)) + factorisation(objective)
+
+
+def class_change(objective: Objective) -> float:
+    """A change of variables from the diagonal blocks of softmax's Hessian, class by class."""
+    K, q = objective.K, objective.q
+    return class_sample(objective) * K * _products(q, K) + K * q**3 / 3
+
+
+def by_class(objective: Objective) -> bool:
+    """Whether the outputs are preconditioned one by one, each from rows of its own."""
+    if not factorable(objective.q):
+        return False
+    if not objective.coupled:
+        return class_sample(objective) < objective.design.n
+    if not can_factor(objective):
+        return True
+    more = CLASS_EVALUATIONS * sweep(objective)
+    return class_change(objective) + more < whole_change(objective)
+
+
+def exact(objective: Objective) -> bool:
+    """Whether a Hessian on all rows costs no more than the evaluations that it saves."""
+    if not can_factor(objective):
+        return False
+    step = hessian(objective, objective.design.n) + factorisation(objective)
+    return step <= SAVED * sweep(objective)
+
+
+def stage(objective: Objective, least: int, most: int) -> int:
+    """Iterations between renewals of the variables: about as dear as one."""
+    if not factorable(objective.q):
+        return most
+    return int(min(max(change(objective) / sweep(objective), least), most))
+
+
+def sampled(objective: Objective) -> bool:
+    """Whether parts of the rows are large enough to start from (see `samples`)."""
+    return objective.design.n >= 4 * ROWS_A_COORDINATE * objective.hessian_size
+
+
+ROWS_A_COORDINATE = 8  # that a part of the rows must have
+
+
+def _products(q: int, pairs: int) -> float:
+    packed = q <= PACKED_FEATURES and pairs >= PACKED_PAIRS
+    return q * (q + 1) / 2 if packed else q * q

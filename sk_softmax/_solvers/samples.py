@@ -1,0 +1,61 @@
+"""A start from fits of parts of the rows, each as precise as such a part can be.
+
+Most of the way to the optimum can be gone on a sixteenth and then on a quarter of the rows.
+
+References
+----------
+Bollapragada, Byrd and Nocedal (2019), "Exact and inexact subsampled Newton methods for
+optimization", section 2: samples that grow with the precision wanted.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .._objective import Objective
+from .._preconditioner import can_factor, stratified_rows
+from .._typing import Array
+from .cost import ROWS_A_COORDINATE
+from .solution import Control, Run
+
+FRACTIONS = (16, 4)  # of the rows
+NOISE = 0.05  # of the part's own error, down to which its optimum is sought
+ITERATIONS = 32  # on a part, at most
+
+
+def rough_start(
+    objective: Objective, control: Control, start: Array, minimise: Callable[[Run], None]
+) -> tuple[Array, int]:
+    """Where fits of parts of the rows lead from ``start``.
+
+    Parameters
+    ----------
+    objective : Objective
+    control : Control
+    start : ndarray of shape (K, q)
+    minimise : callable
+        Goes on with a run until it is done.
+
+    Returns
+    -------
+    point : ndarray of shape (K, q)
+    iterations : int
+        That they took.
+    """
+    iterations = 0
+    n, size = objective.design.n, objective.hessian_size
+    if not can_factor(objective) or (objective.lambda2 == 0).any():
+        return start, 0
+    for fraction in FRACTIONS:
+        if n // fraction < ROWS_A_COORDINATE * size:
+            continue
+        at = start if iterations else None
+        part = objective.take_rows(*stratified_rows(objective, n // fraction, at))
+        goal = np.full(objective.n_problems, NOISE * size / part.design.n)
+        run = Run(
+            part, Control(np.inf, goal, min(ITERATIONS, control.max_iter - iterations)), start
+        )
+        minimise(run)
+        start = run.point
+        iterations += run.iterations
+    return start, iterations
