@@ -347,47 +347,47 @@ class Curvature:
 
     def curvature(self, point: Array) -> Array:
         """Diagonal of the Hessian of the mean loss, centred as in `hessian`, (K, q)."""
-        coef, intercept = self.split(point)
-        result = np.zeros_like(point)
-        c = self.center
-        for rows, X in self.design.native_blocks():
-            raw = np.ascontiguousarray((X @ coef.T + intercept).T)
-            P = self._probability(raw)
-            D = self._weights(rows) * P * (1 - P)
-            total = D.sum(axis=1)[:, None]
-            if isinstance(self.design, CSRDesign):
-                squares = D @ X.multiply(X) - 2 * c * (D @ X) + c * c * total
-                result[:, : self.p] += np.maximum(squares, 0.0)
-            else:
-                result[:, : self.p] += D @ (X - c) ** 2
-            result[:, self.p :] += total
+        P = self._logit_state(point)
+        D = P * (1 - P) * self.target.s[:, None] if self.coupled else P
+        result = np.empty_like(point)
+        result[:, : self.p] = self.design.squares(D, self.center, self.workers)
+        result[:, self.p :] = D.sum(axis=0)[:, None]
         return result
 
-    def hessian_product(self, point: Array) -> Callable[[Array], Array]:
-        """The map V (K, q) -> H V, H the Hessian of the mean loss, centred as in `hessian`."""
+    def _logit_state(self, point: Array) -> Array:
+        """What the Hessian is made of, (n, K): see `_logit_state_of`."""
+        state = np.empty((self.design.n, self.K))
+        of = self._logit_state_of(point)
+
+        def fill(rows: slice) -> tuple[()]:
+            for block in blocks_of(rows, 4096):
+                state[block] = of(block)
+            return ()
+
+        cut(self.workers, fill, self.design.n, self.design.work(self.K))
+        return state
+
+    def _logit_state_of(self, point: Array) -> Callable[[slice], Array]:
+        """For a range of rows probabilities (softmax) or second derivatives of the loss, (m, K)."""
         coef, intercept = self.split(point)
         Wt = np.ascontiguousarray(coef.T)
-        design = self.design
 
-        def by_logits(rows: slice) -> Array:
-            """Softmax: probabilities; one-vs-all: second derivatives of the loss: (m, K)."""
-            raw = np.ascontiguousarray(design.logits(rows, Wt, intercept).T)
+        def state(rows: slice) -> Array:
+            raw = np.ascontiguousarray(self.design.logits(rows, Wt, intercept).T)
             P = self._probability(raw)
             if not self.coupled:
                 P *= self._weights(rows) * (1 - P)
             return np.ascontiguousarray(P.T)
 
-        state: Callable[[slice], Array] = by_logits
+        return state
+
+    def hessian_product(self, point: Array) -> Callable[[Array], Array]:
+        """The map V (K, q) -> H V, H the Hessian of the mean loss, centred as in `hessian`."""
+        design = self.design
         if isinstance(design, CSRDesign) or design.n * self.K <= STORED:
-            stored = np.empty((design.n, self.K))
-
-            def fill(rows: slice) -> tuple[()]:
-                for block in blocks_of(rows, 4096):
-                    stored[block] = by_logits(block)
-                return ()
-
-            cut(self.workers, fill, design.n, design.n * self.p * self.K)
-            state = stored.__getitem__
+            state: Callable[[slice], Array] = self._logit_state(point).__getitem__
+        else:
+            state = self._logit_state_of(point)
 
         def product(V: Array) -> Array:
             by_coef, by_intercept = self.split(V)

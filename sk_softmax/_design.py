@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ._kernels.csr import csr_product
+from ._kernels.csr import csr_centred_squares, csr_product, transposed, transposed_centred
 from ._kernels.curvature import couple_rows, csr_gram, dense_curvature_product
 from ._kernels.dense import dense_sigmoid, dense_softmax
 from ._kernels.pointwise import sigmoid_residual, softmax_residual
@@ -135,8 +135,15 @@ class DenseDesign:
         """Multiplications in a sweep with K outputs."""
         return self.n * K * (self.p + ROW_WORK)
 
-    def logits(self, rows: slice, Wt: Array, b: Array) -> Array:
-        """W x + b for a range of rows, (m, K)."""
+    def squares(self, D: Array, center: Array, workers: Workers) -> Array:
+        """sum_i d_ik (x_ij - center_j)^2, (K, p), for D (n, K)."""
+        result = np.zeros((D.shape[1], self.p))
+        for rows, X in self.native_blocks():
+            result += D[rows].T @ np.square(X - center)
+        return result
+
+    def logits(self, rows: slice | Array, Wt: Array, b: Array) -> Array:
+        """W x + b for a range of rows, or some rows, (m, K)."""
         return np.asarray(self.X[rows], dtype=np.float64) @ Wt + b
 
     def curvature_product(
@@ -249,7 +256,8 @@ class CSRDesign:
     def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
         """Loss, and its gradient by W and by b: rows forward, then features backward."""
         K = W.shape[0]
-        Wt = np.ascontiguousarray(W.T)
+        Wt = np.empty((self.p, K))
+        transposed(W, Wt)
         Z = np.empty((self.n, K))
 
         def forward(rows: slice) -> tuple[Array]:
@@ -258,29 +266,58 @@ class CSRDesign:
             return (target.residual(Z[rows], rows),)
 
         (loss,) = cut(workers, forward, self.n, self.work(K))
-        return loss, self._transposed_product(Z, workers), Z.sum(axis=0)
+        g = Z.sum(axis=0)
+        return loss, self._transposed_product(Z, g, np.zeros(self.p), workers), g
 
     def work(self, K: int) -> int:
         """Multiplications in a sweep with K outputs."""
         return K * (2 * self.X.nnz + self.n * ROW_WORK)
 
-    def _transposed_product(self, R: Array, workers: Workers) -> Array:
-        """R' X (K, p) for R (n, K): feature by feature, so that threads share nothing."""
-        if self._backward is None:
-            self._backward = _csr_arrays(self.X.T.tocsr())
-        transposed = self._backward
+    def _transposed_product(self, R: Array, g: Array, center: Array, workers: Workers) -> Array:
+        """R' X - g center', (K, p), for R (n, K)."""
+        columns = self._columns()
         Gt = np.zeros((self.p, R.shape[1]))
 
         def backward(features: slice) -> None:
-            csr_product(*transposed, features.start, features.stop, R, Gt)
+            csr_product(*columns, features.start, features.stop, R, Gt)
 
-        work = self.work(R.shape[1])
-        workers.map(backward, _balanced_chunks(transposed[2], chunks_for(work)), work >= WORTH)
-        return np.ascontiguousarray(Gt.T)
+        self._by_features(backward, R.shape[1], workers)
+        G = np.empty(Gt.shape[::-1])
+        transposed_centred(Gt, g, center, G)
+        return G
 
-    def logits(self, rows: slice, Wt: Array, b: Array) -> Array:
-        """W x + b for a range of rows, (m, K)."""
-        return np.asarray(self.X[rows] @ Wt + b)
+    def _columns(self) -> tuple[Array, Array, Array]:
+        """The arrays of X transposed, made once."""
+        if self._backward is None:
+            self._backward = _csr_arrays(self.X.T.tocsr())
+        return self._backward
+
+    def _by_features(self, part: Callable[[slice], None], K: int, workers: Workers) -> None:
+        """``part`` on ranges of features with about equal numbers of entries."""
+        work = self.work(K)
+        workers.map(part, _balanced_chunks(self._columns()[2], chunks_for(work)), work >= WORTH)
+
+    def logits(self, rows: slice | Array, Wt: Array, b: Array) -> Array:
+        """W x + b for a range of rows, or some rows, (m, K)."""
+        if not isinstance(rows, slice):
+            return np.asarray(self.X[rows] @ Wt + b)
+        Z = np.empty((rows.stop - rows.start, b.size))
+        Z[:] = b
+        data, indices, indptr = self._forward
+        own = indptr[rows.start : rows.stop + 1]
+        csr_product(data, indices, own, 0, Z.shape[0], Wt, Z)
+        return Z
+
+    def squares(self, D: Array, center: Array, workers: Workers) -> Array:
+        """sum_i d_ik (x_ij - center_j)^2, (K, p), for D (n, K)."""
+        columns = self._columns()
+        St = np.zeros((self.p, D.shape[1]))
+
+        def backward(features: slice) -> None:
+            csr_centred_squares(*columns, features.start, features.stop, center, D, St)
+
+        self._by_features(backward, D.shape[1], workers)
+        return np.maximum(St.T + np.outer(D.sum(axis=0), center**2), 0.0)
 
     def add_gram(self, rows: slice, D: Array, G: Array) -> None:
         """G[j, r] += sum_i D[i] x_ij x_ir, r <= j, over a range of rows; D (m, pairs)."""
@@ -297,7 +334,8 @@ class CSRDesign:
     ) -> tuple[Array, ...]:
         """A Hessian of the mean loss times a direction; see `DenseDesign.curvature_product`."""
         K = v.size
-        Vt = np.ascontiguousarray(V.T)
+        Vt = np.empty((self.p, K))
+        transposed(V, Vt)
         shift = v - V @ center
         T = np.empty((self.n, K))
 
@@ -309,7 +347,7 @@ class CSRDesign:
 
         cut(workers, forward, self.n, self.work(K))
         g = T.sum(axis=0)
-        return self._transposed_product(T, workers) - np.outer(g, center), g
+        return self._transposed_product(T, g, center, workers), g
 
     def row_blocks(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
         """Blocks of at most ``size`` rows as dense float64 arrays, with their row numbers."""

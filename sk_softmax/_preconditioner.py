@@ -162,7 +162,7 @@ class Kronecker(InCentred):
 
 @dataclass
 class Diagonal(InCentred):
-    """M = T D: the curvature of each coordinate by itself, at the null model."""
+    """M = T D: the curvature of each coordinate by itself."""
 
     scale: Array  # (K, q)
     centring: Centring
@@ -341,7 +341,7 @@ def without_factor(objective: Objective, point: Array) -> Change:
         return factor_by_class(objective, point)
     if objective.p <= LARGEST_COVARIANCE:
         return kronecker(objective, point)
-    return diagonal(objective)
+    return diagonal(objective, point)
 
 
 def kronecker(objective: Objective, point: Array) -> Kronecker:
@@ -367,9 +367,11 @@ def kronecker(objective: Objective, point: Array) -> Kronecker:
     return Kronecker(E, U, scale_, Centring(objective.center), objective.coupled)
 
 
-def diagonal(objective: Objective) -> Diagonal:
-    """Each coordinate scaled by its curvature."""
-    scale = 1 / np.sqrt(null_curvature(objective))
+def diagonal(objective: Objective, point: Array) -> Diagonal:
+    """Each coordinate scaled by its curvature at ``point`` (Jacobi's preconditioner)."""
+    curvature = objective.curvature(point)
+    curvature[:, : objective.p] += objective.lambda2[:, None]
+    scale = 1 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
     return Diagonal(scale, Centring(objective.center), objective.coupled)
 
 

@@ -41,8 +41,9 @@ def conjugate_gradient(
     v : ndarray of shape (m, d)
     """
     v = np.zeros_like(rhs)
-    residual, direction = rhs.copy(), rhs.copy()
+    residual, direction, scratch = rhs.copy(), rhs.copy(), np.empty_like(rhs)
     size = _dots(residual, residual)
+    squares = size  # of the directions
     goal = tol**2 * size
     goes_on = size > goal
     for _ in range(max_iter):
@@ -50,17 +51,20 @@ def conjugate_gradient(
             break
         image = product(direction)
         curvature = _dots(direction, image)
-        floor = 4 * np.finfo(float).eps * np.sqrt(_dots(direction, direction) * _dots(image, image))
+        floor = 4 * np.finfo(float).eps * np.sqrt(squares * _dots(image, image))
         goes_on &= curvature > floor
         length = np.where(goes_on, size / np.where(goes_on, curvature, 1.0), 0.0)[:, None]
-        v += length * direction
-        residual -= length * image
+        v += np.multiply(direction, length, out=scratch)
+        residual -= np.multiply(image, length, out=scratch)
         previous, size = size, _dots(residual, residual)
-        ratio = np.where(goes_on, size / np.where(goes_on, previous, 1.0), 0.0)[:, None]
-        direction = np.where(goes_on[:, None], residual + ratio * direction, 0.0)
         goes_on &= size > goal
+        ratio = np.where(goes_on, size / np.where(goes_on, previous, 1.0), 0.0)[:, None]
+        direction *= ratio
+        direction += residual
+        direction[~goes_on] = 0.0
+        squares = _dots(direction, direction)
     return v
 
 
 def _dots(a: Array, b: Array) -> Array:
-    return np.einsum("md,md->m", a, b)
+    return np.array([x @ y for x, y in zip(a, b, strict=True)])

@@ -26,6 +26,7 @@ from .._preconditioner import (
 from .._typing import Array
 from .certificate import optimality
 from .conjugate_gradient import CERTAIN, LOOSE, conjugate_gradient
+from .continuation import continuation
 from .in_cache import fits_in_cache, newton_in_cache
 from .samples import rough_start
 from .solution import Control, Run, Solution, Status
@@ -45,7 +46,10 @@ def newton(objective: Objective, control: Control, start: Array) -> Solution:
         run.count_each(iterations)
         run.note_state("newton in cache")
     else:
-        start, rough = rough_start(objective, control, start, newton_steps)
+        if can_factor(objective):
+            start, rough = rough_start(objective, control, start, newton_steps)
+        else:
+            start, rough = continuation(objective, control, start, newton_steps)
         run = Run(objective, control, start)
         run.count(run.open, rough)
     newton_steps(run)

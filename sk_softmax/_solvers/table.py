@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import can_factor
+from .._preconditioner import can_factor, factorable
 from .._typing import Array
 from . import cost
 from .bounded import bounded
@@ -52,7 +52,7 @@ def choose(name: str, objective: Objective) -> Entry:
     smooth = not objective.lambda1.any()
     usable = [e for e in SOLVERS if (e.smooth if smooth else e.nonsmooth)]
     if name == "auto":
-        exact = smooth and (fits_in_cache(objective) or _newton_is_cheaper(objective))
+        exact = smooth and _newton_is_cheaper(objective)
         return next(e for e in usable if (e.name == "newton") == exact)
     for entry in usable:
         if entry.name == name:
@@ -64,6 +64,8 @@ def choose(name: str, objective: Objective) -> Entry:
 
 
 def _newton_is_cheaper(objective: Objective) -> bool:
+    if fits_in_cache(objective) or not factorable(objective.q):
+        return True
     if not can_factor(objective) or cost.sampled(objective):
         return False
     return cost.newton(objective) <= cost.lbfgs(objective)
