@@ -50,7 +50,7 @@ class Triangles:
 
 def inverse_factors(H: Array) -> tuple[Inverses | Triangles, float]:
     """Factors for the matrices of H (B, d, d), which is overwritten; the largest jitter."""
-    if H.shape[-1] > SMALL:
+    if H.size and H.shape[-1] > SMALL:
         found = [_cholesky(block) for block in H]
         return Triangles([L for L, _, _ in found], np.array([D for _, D, _ in found])), max(
             jitter for _, _, jitter in found

@@ -105,7 +105,8 @@ class Objective(Curvature):
         total = self.target.s.sum()
         center = first / total
         variance = second / total - center**2
-        weight = np.where(variance > 0, 1 / np.where(variance > 0, variance, 1.0), 0.0)
+        varies = variance > np.finfo(float).tiny
+        weight = np.where(varies, 1 / np.where(varies, variance, 1.0), 0.0)
         return self.design.squared_distances(center, weight)
 
     def residual_sizes(self, point: Array) -> Array:

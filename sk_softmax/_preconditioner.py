@@ -14,7 +14,9 @@ from ._objective import Objective
 from ._typing import Array
 
 LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
-LARGEST_COVARIANCE = 3000  # features
+LARGEST_BLOCK = 4000  # rows of an output's own block of a Hessian
+LARGEST_BLOCKS = 50_000_000  # entries of all outputs' blocks
+LARGEST_COVARIANCE = 2000  # features whose covariance has its eigenvectors found
 CLASS_ROWS_A_FEATURE = 4  # for a class's block of a wide Hessian
 ROWS_A_FEATURE = 8  # for the covariance of a sample of the rows
 CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
@@ -192,6 +194,11 @@ def factorable(size: int) -> bool:
     return size <= LARGEST_HESSIAN
 
 
+def can_factor_by_class(objective: Objective) -> bool:
+    """Whether the diagonal blocks of the Hessian, one an output, are small enough."""
+    return objective.q <= LARGEST_BLOCK and objective.K * objective.q**2 <= LARGEST_BLOCKS
+
+
 def hessian_sample(objective: Objective) -> int:
     """Rows worth a Hessian: a quarter where they are many, and enough to determine it; or all."""
     n = objective.design.n
@@ -268,7 +275,7 @@ def important_rows(
     generator = np.random.default_rng(SEED)
     chosen = {}
     for k, weight in enumerate(curvature):
-        chance = np.minimum(1.0, weight * (wanted / max(weight.sum(), TINY)))
+        chance = np.minimum(1.0, weight / max(float(weight.sum()), TINY) * wanted)
         drawn = np.flatnonzero(generator.random(weight.size) < chance)
         chosen[k] = (of[drawn], weight[drawn] / chance[drawn])
     return chosen
@@ -279,8 +286,9 @@ def stratified_rows(
 ) -> tuple[Array, Array]:
     """Rows drawn with a fixed seed, small classes whole; and what each one stands for.
 
-    With a ``point``, half of the chances are as the residuals there: rows that the model is sure
-    of say little, and where classes are nearly separable few others are left.
+    Chances are as the rows' weights, as their distances from the mean (an outlier decides more
+    than its neighbours could) and, with a ``point``, as the residuals there: rows that the model
+    is sure of say little, and where classes are nearly separable few others are left.
 
     Returns
     -------
@@ -296,7 +304,7 @@ def stratified_rows(
         scores.append(objective.residual_sizes(point))
     chance = np.zeros(y.size)
     for score in scores:
-        chance += wanted / len(scores) / max(float(score.sum()), TINY) * score
+        chance += score / max(float(score.sum()), TINY) * (wanted / len(scores))
     chance = np.where(small[y], 1.0, np.minimum(chance, 1.0))
     some = np.zeros(counts.size, dtype=int)
     some[y] = np.arange(y.size)
@@ -337,7 +345,7 @@ def _noise(objective: Objective, H: Array) -> Array:
 
 def without_factor(objective: Objective, point: Array) -> Change:
     """The change of variables where the Hessian is too large to be factored."""
-    if objective.coupled and factorable(objective.q):
+    if can_factor_by_class(objective):
         return factor_by_class(objective, point)
     if objective.p <= LARGEST_COVARIANCE:
         return kronecker(objective, point)

@@ -93,6 +93,131 @@ def csr_product(data, indices, indptr, B):
     return product
 
 
+def pairs(K):
+    """The pairs k <= l in the order of the kernels."""
+    return [(k, other) for k in range(K) for other in range(k, K)]
+
+
+def class_products(P, s):
+    """s_i p_ik ([k = l] - p_il) for k <= l, (pairs, m), from probabilities P (K, m)."""
+    P, s = wide(P, s)
+    return np.array([s * P[k] * ((k == other) - P[other]) for k, other in pairs(len(P))])
+
+
+def feature_products(A):
+    """a_j a_r for j <= r, (q (q + 1) / 2, m), from features A (q, m)."""
+    A = wide(A)
+    return np.array([A[j] * A[r] for j, r in pairs(len(A))])
+
+
+def couple_rows(state, s, softmax, T):
+    """The Hessian by logits times T, row by row, (m, K)."""
+    state, s, T = wide(state, s, T)
+    if not softmax:
+        return state * T
+    blocks = (np.diag(p) - np.outer(p, p) for p in state)
+    return np.array([weight * (H @ t) for weight, H, t in zip(s, blocks, T, strict=True)])
+
+
+def curvature_product(X, center, state, s, softmax, V, v):
+    """The Hessian by coefficients and (centred) intercepts times V and v."""
+    X, center = wide(X, center)
+    return gradient(X - center, couple_rows(state, s, softmax, logits(X - center, V, v)))
+
+
+def csr_gram(data, indices, indptr, D, p):
+    """sum_i d_i x_ij x_ir for r <= j, (p, p, pairs), D (n, pairs)."""
+    X = csr_product(data, indices, indptr, np.eye(p))
+    G = np.einsum("ij,ir,iv->jrv", X, X, wide(D))
+    return np.where(np.tri(p, dtype=bool)[:, :, None], G, 0)
+
+
+def unpack(grams, q, coupled):
+    """Whole Hessians from sums (pairs of outputs, pairs of features)."""
+    blocks = np.zeros((len(grams), q, q))
+    for block, packed in zip(blocks, grams, strict=True):
+        for (j, r), value in zip(pairs(q), packed, strict=True):
+            block[j, r] = block[r, j] = value
+    if not coupled:
+        return blocks
+    K = next(K for K in range(len(grams) + 1) if len(pairs(K)) == len(grams))
+    H = np.zeros((K, q, K, q))
+    for (k, other), block in zip(pairs(K), blocks, strict=True):
+        H[k, :, other] = H[other, :, k] = block
+    return H.reshape(1, K * q, K * q)
+
+
+def curvature(A, y, s, column, sides, point):
+    """Second derivatives of the loss by logits, (pairs, m), for features A (q, m)."""
+    Z = logits(A.T, point, np.zeros(len(point)))
+    if column < 0:
+        return class_products(softmax(Z).T, s)
+    weight = wide(s) * wide(sides)[(np.asarray(y) == column).astype(int)]
+    return (weight * sigmoid(Z[:, 0]) * sigmoid(-Z[:, 0]))[None]
+
+
+def smooth(A, y, s, column, sides, lambda2, p, point):
+    """F and its gradient (K, q): softmax where ``column < 0``, else that class or not."""
+    zeros = np.zeros(len(point))
+    if column < 0:
+        loss, G, _ = dense_softmax(A.T, y, s, point, zeros)
+    else:
+        loss, G, _ = dense_sigmoid(A.T, y, s, [column], sides[1:], sides[:1], point, zeros)
+        loss = loss[0]
+    ridge = wide(lambda2) * wide(point) * (np.arange(point.shape[1]) < p)
+    return loss + (ridge * point).sum() / 2, G + ridge
+
+
+def hessian(A, D, lambda2, p):
+    """F's Hessian (K q, K q) from second derivatives D (pairs, m) by logits."""
+    A, D = wide(A, D)
+    q = len(A)
+    K = next(K for K in range(len(D) + 1) if len(pairs(K)) == len(D))
+    H = np.zeros((K, q, K, q), dtype=WIDE)
+    for (k, other), d in zip(pairs(K), D, strict=True):
+        H[k, :, other] = H[other, :, k] = (A * d) @ A.T
+    ridge = np.tile(lambda2 * (np.arange(q) < p), K)
+    return H.reshape(K * q, K * q) + np.diag(ridge)
+
+
+def violation(gradient, center):
+    """Largest entry of a gradient (K, q) by the features before they were centred."""
+    original = wide(gradient).copy()
+    p = len(center)
+    if original.shape[1] > p:
+        original[:, :p] += np.outer(original[:, p], center)
+    return np.abs(original).max()
+
+
+def newton(A, center, y, s, column, sides, lambda2, point, tol, goal, max_iter):
+    """Damped Newton: the point where it ends, steps taken, evaluations of F."""
+    p, point = len(center), np.array(point)
+    value, gradient = smooth(A, y, s, column, sides, lambda2, p, point)
+    evaluations, last = 1, False
+    for iterations in range(max_iter):
+        if last:
+            return point, iterations, evaluations
+        H = hessian(A, curvature(A, y, s, column, sides, point), lambda2, p).astype(float)
+        scale = 1 / np.sqrt(H.diagonal())
+        g = gradient.astype(float).ravel() * scale
+        step = scale * np.linalg.lstsq(H * np.outer(scale, scale), g, rcond=1e-13)[0]
+        step = step.reshape(point.shape)
+        if column < 0:  # softmax does not see a shift of all intercepts
+            step[:, p:] -= step[:, p:].mean(axis=0)
+        decrement = (gradient * step).sum() / 2
+        last = decrement <= goal and violation(gradient, center) <= tol
+        length = 1.0
+        while True:
+            trial = point - length * step
+            there, slope = smooth(A, y, s, column, sides, lambda2, p, trial)
+            evaluations += 1
+            if there <= value - 2e-4 * length * decrement:
+                break
+            length /= 2
+        point, value, gradient = trial, there, slope
+    return point, max_iter, evaluations
+
+
 def problem(X, y, coef, intercept, s, coupled):
     """Mean losses (m,) and their gradients (K, p) and (K,), m = 1 or K; and S."""
     X = X.toarray() if hasattr(X, "toarray") else X

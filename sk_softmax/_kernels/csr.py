@@ -22,6 +22,13 @@ def csr_product(data, indices, indptr, start, stop, B, C):
     C : ndarray of shape (n_rows of A, K), C-contiguous, float64
     """
     K = B.shape[1]
+    if K == 1:  # a loop over outputs would cost more than its body
+        for i in range(start, stop):
+            total = 0.0
+            for q in range(indptr[i], indptr[i + 1]):
+                total += data[q] * B[indices[q], 0]
+            C[i, 0] += total
+        return
     for i in range(start, stop):
         row = C[i]
         for q in range(indptr[i], indptr[i + 1]):

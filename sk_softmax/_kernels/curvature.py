@@ -152,8 +152,9 @@ def csr_gram(data, indices, indptr, start, stop, D, G):
             j = indices[a]
             if pairs == 1:
                 v = data[a] * D[i - start, 0]
+                row = G[j]
                 for b in range(first, a + 1):
-                    G[j, indices[b], 0] += v * data[b]
+                    row[np.uint64(indices[b]), 0] += v * data[b]  # no index from the end
             else:
                 for b in range(first, a + 1):
                     r, product = indices[b], data[a] * data[b]

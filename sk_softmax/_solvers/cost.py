@@ -9,8 +9,8 @@ from .._design import CSRDesign
 from .._objective import Objective
 from .._preconditioner import (
     can_factor,
+    can_factor_by_class,
     class_sample,
-    factorable,
     hessian_sample,
 )
 
@@ -86,10 +86,10 @@ def class_change(objective: Objective) -> float:
 
 def by_class(objective: Objective) -> bool:
     """Whether the outputs are preconditioned one by one, each from rows of its own."""
-    if not factorable(objective.q):
+    if not can_factor_by_class(objective):
         return False
     if not objective.coupled:
-        return class_sample(objective) < objective.design.n
+        return class_sample(objective) < objective.design.n or not can_factor(objective)
     if not can_factor(objective):
         return True
     more = CLASS_EVALUATIONS * sweep(objective)
@@ -106,7 +106,7 @@ def exact(objective: Objective) -> bool:
 
 def stage(objective: Objective, least: int, most: int) -> int:
     """Iterations between renewals of the variables: about as dear as one."""
-    if not factorable(objective.q):
+    if not can_factor_by_class(objective):
         return most
     return int(min(max(change(objective) / sweep(objective), least), most))
 

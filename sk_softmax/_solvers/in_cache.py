@@ -29,7 +29,8 @@ def fits_in_cache(objective: Objective) -> bool:
     n, q, size = objective.design.n, objective.q, objective.hessian_size
     outputs = size // q if q else 0
     work = n * size * (q + outputs) + size**3 / 3
-    return n * q <= FEATURES and 0 < work <= WORK and bool((objective.lambda2 > 0).all())
+    small = n * q <= FEATURES and n * outputs * (outputs + 1) <= FEATURES
+    return small and 0 < work <= WORK and bool((objective.lambda2 > 0).all())
 
 
 def newton_in_cache(objective: Objective, control: Control, start: Array) -> tuple[Array, Array]:
@@ -43,7 +44,7 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> tup
     A, y, s = _blocks(objective)
     centring = Centring(objective.center)
     point = centring.apply(start)
-    parts = list(_parts(objective, control, y, n))
+    parts = list(_parts(objective, control, y, s))
 
     def problem(k: int) -> tuple[int, int]:
         column, sides, own = -1, np.ones(2), point
@@ -98,16 +99,17 @@ def _blocks(objective: Objective) -> tuple[Array, Array, Array]:
 
 
 def _parts(
-    objective: Objective, control: Control, y: Array, n: int
+    objective: Objective, control: Control, y: Array, s: Array
 ) -> Iterator[tuple[int, float, float, Array]]:
     """Blocks to take, what a row of them stands for, tol and goal: samples, then all."""
-    blocks, size = y.shape[0], objective.hessian_size
+    blocks, size, n = y.shape[0], objective.hessian_size, objective.design.n
     for fraction in FRACTIONS:
         count = blocks // fraction
         rows = count * y.shape[1]
         if rows < ROWS_A_COORDINATE * size:
             continue
-        if np.bincount(y[:count].ravel()).min() >= ROWS_A_CLASS * size:
+        members = np.bincount(y[:count][s[:count] > 0], minlength=int(y.max()) + 1)
+        if members.min() >= ROWS_A_CLASS * size:
             goal = np.full(objective.n_problems, NOISE * size / rows)
             yield count, n / rows, np.inf, goal
     yield blocks, 1.0, control.tol, BEYOND * control.goal

@@ -19,7 +19,9 @@ from .._preconditioner import (
     Change,
     Diagonal,
     Factor,
+    Kronecker,
     can_factor,
+    can_factor_by_class,
     factor,
     factor_by_class,
     hessian_sample,
@@ -28,6 +30,7 @@ from .._preconditioner import (
 )
 from .._typing import Array
 from . import cost
+from .continuation import continuation
 from .newton import Factored, newton_step, newton_steps
 from .samples import rough_start
 from .solution import Control, Run, Solution
@@ -35,17 +38,22 @@ from .solution import Control, Run, Solution
 SHORTEST, LONGEST = 8, 200  # iterations between renewals
 WINDOW, SLOW = 4, 0.5  # iterations over which what is left should have halved in each
 LARGEST_NULL = 1000  # features up to which the null model's eigenvectors are cheap
-MEMORY = 30
+MEMORY = {Factor: 30, Kronecker: 30, Diagonal: 10}  # wide X: vectors cost as much as sweeps
 AHEAD = 0.1  # of the goal: where an approximate Hessian's estimate is believed to have reached it
 FAR_AHEAD = 1e-10  # the same where the gap may certify: waiting is cheaper than an exact Hessian
 
 
 def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F, lambda1 = 0, from ``start``, (K, q)."""
-    start, iterations = rough_start(objective, control, start, _minimise)
+    factors = can_factor(objective) or can_factor_by_class(objective)
+    if factors:
+        start, iterations = rough_start(objective, control, start, _minimise)
+    else:
+        start, iterations = continuation(objective, control, start, newton_steps)
     run = Run(objective, control, start)
     run.count(run.open, iterations)
-    _minimise(run)
+    if iterations == 0 or factors:  # after a continuation Newton steps are enough
+        _minimise(run)
     newton_steps(run)
     return run.solution("lbfgs")
 
@@ -121,7 +129,7 @@ class _Stage:
             callback=self._iterated,
             options={
                 "maxiter": min(LONGEST, left),
-                "maxcor": MEMORY,
+                "maxcor": MEMORY[type(self.change)],
                 "maxfun": 10**9,
                 "ftol": 0.0,
                 "gtol": 0.0,

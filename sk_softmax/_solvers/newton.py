@@ -20,6 +20,7 @@ from .._preconditioner import (
     Change,
     Factor,
     can_factor,
+    can_factor_by_class,
     factor,
     without_factor,
 )
@@ -46,7 +47,7 @@ def newton(objective: Objective, control: Control, start: Array) -> Solution:
         run.count_each(iterations)
         run.note_state("newton in cache")
     else:
-        if can_factor(objective):
+        if can_factor(objective) or can_factor_by_class(objective):
             start, rough = rough_start(objective, control, start, newton_steps)
         else:
             start, rough = continuation(objective, control, start, newton_steps)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import can_factor, factorable
+from .._preconditioner import can_factor
 from .._typing import Array
 from . import cost
 from .bounded import bounded
@@ -64,7 +64,7 @@ def choose(name: str, objective: Objective) -> Entry:
 
 
 def _newton_is_cheaper(objective: Objective) -> bool:
-    if fits_in_cache(objective) or not factorable(objective.q):
+    if fits_in_cache(objective):
         return True
     if not can_factor(objective) or cost.sampled(objective):
         return False
