@@ -240,15 +240,19 @@ def test_a_hessian_from_a_sample_of_the_rows(loss, penalty, monkeypatch):
     assert_same_value(result, direct)
 
 
-@pytest.fixture(params=["kronecker", "diagonal"])
+@pytest.fixture(params=["by class", "kronecker", "diagonal"])
 def without_hessian(request, monkeypatch):
-    """No Hessian is small enough to be formed; the covariance of softmax's features, or not."""
+    """No Hessian is small enough to be formed; its blocks, or the features' covariance, or none."""
 
     def patch():
+        if request.param != "by class":
+            monkeypatch.setattr(_preconditioner, "LARGEST_BLOCK", 0)
         monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 0)
         monkeypatch.setattr(lbfgs, "LARGEST_NULL", 0)
         if request.param == "diagonal":
             monkeypatch.setattr(_preconditioner, "LARGEST_COVARIANCE", 0)
+
+        return request.param
 
     return patch
 
@@ -262,10 +266,9 @@ def test_without_a_hessian(loss, penalty, storage, fit_intercept, solver, withou
     """Plain L-BFGS and its finish, and Newton steps from conjugate gradients."""
     problem = make_problem(loss, penalty, storage, fit_intercept)
     direct = solve(problem.objective(), "newton", tol=TIGHT)
-    without_hessian()
-    taken = spy(
-        *{"newton": (newton, "conjugate_gradient"), "lbfgs": (lbfgs, "without_factor")}[solver]
-    )
+    blocks = without_hessian() == "by class"
+    change = "factor_by_class" if blocks else "without_factor"
+    taken = spy(*{"newton": (newton, "conjugate_gradient"), "lbfgs": (lbfgs, change)}[solver])
     result = solve(problem.objective(), solver, tol=TIGHT)
     assert taken
     assert_certified(problem, result, TIGHT)
