@@ -169,9 +169,10 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
             worst = max(solution.optimality[problem] for problem in problems)
             which = ""
             if len(solution.status) > 1:
-                names = data.classes[problems[:10]].tolist()
-                more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
-                which = f" for {len(problems)} of {data.classes.size} classes ({names}{more})"
+                which = f" for {len(problems)} of {data.classes.size} classes"
+                which += f" ({_listed(data.classes[problems])})"
+            elif solution.separated and solution.separated[0].size:
+                which = f": separated classes {_listed(data.classes[solution.separated[0]])}"
             warnings.warn(
                 f"{type(self).__name__} did not converge{which}. {status.value} "
                 f"(Largest KKT violation {worst:.3g}, tol={self.tol:.3g}, "
@@ -288,6 +289,12 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
     @abstractmethod
     def _log_probability(self, raw: Array) -> Array:
         """Log-probabilities (n, n_classes) that sum to 1, from logits (n, K)."""
+
+
+def _listed(names: Array) -> str:
+    """The first ten of some names."""
+    more = f" and {names.size - 10} more" if names.size > 10 else ""
+    return f"{names[:10].tolist()}{more}"
 
 
 def in_dtype(log_probability: Array, dtype: Any) -> Array:

@@ -683,14 +683,16 @@ def test_separable_is_said_of_the_problems_that_are(solver):
 @over_smooth_solvers
 @over_intercepts
 @pytest.mark.parametrize("tol", [TOL, 1e-7])
-def test_a_category_of_one_class_only_is_no_trouble(loss, solver, fit_intercept, tol):
-    """Its coefficients have no finite optimum, but F soon does not care."""
+def test_a_category_of_one_class_only(loss, solver, fit_intercept, tol):
+    """Its coefficients have no finite optimum, which is said, but F soon does not care."""
     problem = make_problem(loss, "none", fit_intercept=fit_intercept)
     category = np.arange(60) % 5
     y = np.where(category == 0, 0, problem.y)
     problem = replace(problem, X=np.eye(5)[category], y=y)
     result = solve(problem.objective(), solver, tol=tol)
-    assert_certified(problem, result, tol)
+    assert set(result.status) == {Status.SEPARABLE}
+    assert all(0 in codes or not problem.softmax for codes in result.separated)
+    assert (problem.optimality(problem.point_of(result)) <= tol).all()
     assert np.abs(result.coef).max() < 50
 
 

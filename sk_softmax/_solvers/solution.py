@@ -28,8 +28,8 @@ class Status(enum.Enum):
         "or make tol larger."
     )
     SEPARABLE = (
-        "The classes are linearly separable, so without a penalty the coefficients have no "
-        "finite optimum. Use a finite C."
+        "Some classes are linearly separable from others, so without a penalty the coefficients "
+        "have no finite optimum. Use a finite C."
     )
 
     @property
@@ -73,6 +73,8 @@ class Solution:
         Passes over all rows for value and gradient.
     trace : list of dict
         What happened, in order.
+    separated : list of ndarray of int
+        Without a penalty: for each problem the codes of the classes that are separated.
     """
 
     coef: Array
@@ -85,6 +87,7 @@ class Solution:
     solver: str
     evaluations: float
     trace: list[dict[str, Any]] = field(repr=False)
+    separated: list[Array] = field(default_factory=list)
 
 
 class Run:

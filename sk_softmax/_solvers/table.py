@@ -16,7 +16,8 @@ from .in_cache import fits_in_cache
 from .lbfgs import lbfgs
 from .newton import newton
 from .row_space import in_row_space, wide
-from .solution import Control, Solution
+from .separation import separated
+from .solution import Control, Solution, Status
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
 SAME = 1e-3  # relative difference between KKT violations of what is one solution up to rounding
@@ -35,8 +36,8 @@ class Entry:
 
 
 SOLVERS = (
-    Entry("newton", True, False, newton, "L2 or no penalty on small problems"),
-    Entry("lbfgs", True, False, lbfgs, "L2 or no penalty"),
+    Entry("newton", True, False, newton, "L2 or no penalty where Hessians on all rows are cheap"),
+    Entry("lbfgs", True, False, lbfgs, "L2 or no penalty on everything larger"),
     Entry("lbfgs", False, True, bounded, "L1 and elastic net"),
 )
 
@@ -106,8 +107,20 @@ def solve(
     else:
         solution = entry.minimise(objective, control, point)
     if objective.unpenalised:
+        solution = _with_separation(objective, solution)
         solution = _of_least_norm(objective, control, solution)
     return solution
+
+
+def _with_separation(objective: Objective, solution: Solution) -> Solution:
+    """The solution, with the problems that have no finite optimum marked as such."""
+    point = np.column_stack([solution.coef, solution.intercept])[:, : objective.q]
+    classes = separated(objective, point)
+    status = [
+        Status.SEPARABLE if codes.size else old
+        for codes, old in zip(classes, solution.status, strict=True)
+    ]
+    return replace(solution, status=status, separated=classes)
 
 
 def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solution:
