@@ -1,8 +1,15 @@
 """How Sphinx builds these pages: ``sphinx-build -W docs docs/_build/html``, without a network."""
 
 import re
+import sys
+from pathlib import Path
+
+from sphinx.util.docutils import SphinxDirective
 
 from sk_softmax._version import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+import quotations  # beside this file
 
 project = "sk_softmax"
 author = "The sk_softmax developers"
@@ -18,6 +25,7 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 default_role = "autolink"
+rst_epilog = quotations.substitutions()  # |cost.CALLS| is the value of that constant
 nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|scipy)\..*")]
 
 autosummary_generate = True
@@ -42,6 +50,16 @@ LABELLED = re.compile(r":ref:`([^`<]+) <[^`>]+>`")  # a link within scikit-learn
 FITTED_SHAPE = re.compile(r"\((\w+)_(?=[,)])")  # (n_features_in_,) is a shape and no link
 
 
+class FromCode(SphinxDirective):
+    """``.. from-code:: NAME``: what the function of ``quotations.py`` writes."""
+
+    required_arguments = 1
+
+    def run(self):
+        self.env.note_reread()  # the code may have changed though the page has not
+        return self.parse_text_to_nodes(getattr(quotations, self.arguments[0])())
+
+
 def skip_foreign(app, what, name, member, skip, options):
     """Leave out what scikit-learn's base classes add, save what every user calls."""
     module = getattr(member, "__module__", None)
@@ -58,5 +76,6 @@ def unlink(app, what, name, obj, options, lines):
 
 
 def setup(app):
+    app.add_directive("from-code", FromCode)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-docstring", unlink, priority=900)  # after numpydoc

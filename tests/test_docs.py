@@ -1,17 +1,29 @@
-"""The contributor's page against the tree: the module map and the import law."""
+"""The pages against the code: the module map, the import law, and what is quoted from the code."""
 
 import ast
+import inspect
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from problems import needs_jit
 
 import sk_softmax
+from sk_softmax._objective import make_objective
+from sk_softmax._solvers import cost, table
+from sk_softmax._threads import Workers
 
 PACKAGE = Path(sk_softmax.__path__[0])
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "contributing.rst"
+DOCS = ROOT / "docs"
+PAGE = DOCS / "contributing.rst"
 
 # From the bottom.  A module imports from its own layer (without cycles) and from those below.
 LAYERS = (
@@ -19,6 +31,7 @@ LAYERS = (
     ("_design",),
     ("_curvature",),
     ("_objective",),
+    ("_factor",),
     ("_preconditioner",),
     ("_solvers",),
     ("_validation", "_base", "_classifiers"),
@@ -224,6 +237,95 @@ def test_import_law_on_the_page_names_every_layer():
     steps = re.findall(r"^#\. .*$", section, re.M)
     written = {name for step in steps for name in re.findall(r"``(\w+)/?``", step)}
     assert written == {name for names in LAYERS for name in names if name != "plotting"}
+
+
+@pytest.fixture
+def quotations():
+    """docs/quotations.py: what the pages quote from the code."""
+    if not (DOCS / "quotations.py").exists():
+        pytest.skip("the documentation is not beside the tests")
+    spec = spec_from_file_location("quotations", DOCS / "quotations.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def quoted(pattern):
+    """What the pages of the user guide quote from the code in some way."""
+    pages = [page.read_text(encoding="utf-8") for page in DOCS.glob("user_guide/*.rst")]
+    return set(re.findall(pattern, "\n".join(pages), re.M))
+
+
+def test_pages_quote_what_there_is(quotations):
+    names = quoted(r"(?<!\w)\|(\w+\.[A-Z_]+(?:\[\d\])?)\|")
+    assert names
+    assert names <= set(quotations.constants())
+    tables = quoted(r"^\.\. from-code:: (\w+)$")
+    assert tables == {"solver_table", "cost_table", "choice_table"}
+    assert tables <= set(vars(quotations))
+
+
+def test_quotations_follow_the_code(monkeypatch, quotations):
+    monkeypatch.setattr(cost, "CALLS", 1.25e7)
+    assert ".. |cost.CALLS| replace:: 12,500,000" in quotations.substitutions().splitlines()
+    assert "12,500,000" in quotations.cost_table()
+    other = replace(table.SOLVERS[0], name="other", best_for="nothing yet")
+    monkeypatch.setattr(quotations, "SOLVERS", (*table.SOLVERS, other))
+    assert "nothing yet" in quotations.solver_table()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(20_000, "20,000"), (4.0, "4"), (5e6, "5,000,000"), (0.05, "0.05"), (1e-10, "1e-10"),
+     ((16, 4), "16, 4"), ("word", ""), (0, "0")],
+)  # fmt: skip
+def test_numbers_as_pages_show_them(quotations, value, text):
+    assert quotations.as_text(value) == text
+
+
+STAGES = {"in one call": "newton in cache", "L-BFGS": "lbfgs", "exact Newton": "newton"}
+
+
+@needs_jit
+@pytest.mark.parametrize("coupled", [True, False])
+@pytest.mark.parametrize("size", [(150, 4, 3), (900, 60, 5), (70_000, 8, 2)])
+def test_plans_on_the_page_are_what_fits_do(quotations, size, coupled):
+    plan = quotations.plan(quotations.of_size(*size, coupled))
+    (stage,) = (stage for words, stage in STAGES.items() if words.lower() in plan.lower())
+    n, p, K = size
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, p))
+    y = (X @ rng.normal(size=(p, K)) + rng.gumbel(size=(n, K))).argmax(axis=1)
+    objective = make_objective(
+        X, y, np.ones(n), n_classes=K, coupled=coupled, balanced=False, C=1.0, l1_ratio=0.0,
+        fit_intercept=True, workers=Workers(1),
+    )  # fmt: skip
+    assert quotations.plan(objective) == plan
+    assert table.solve(objective).trace[0]["stage"] == stage
+
+
+def test_solvers_page_shows_the_solvers_and_the_costs(tmp_path, quotations):
+    """As Sphinx builds it, and not as it is written."""
+    pytest.importorskip("sphinx")
+    page = (DOCS / "user_guide" / "solvers.rst").read_text(encoding="utf-8")
+    (tmp_path / "index.rst").write_text(page, encoding="utf-8")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sphinx", "-Q", "-b", "xml", "-c", DOCS, tmp_path, out]
+    subprocess.run(command, check=True)
+    rows = {
+        tuple("".join(entry.itertext()).strip() for entry in row.iter("entry"))
+        for row in ElementTree.parse(out / "index.xml").iter("row")
+    }
+    for entry in table.SOLVERS:
+        penalties = {(True, False): "L2, none", (False, True): "L1, elastic net"}
+        shown = (f'"{entry.name}"', penalties[entry.smooth, entry.nonsmooth], entry.best_for)
+        assert shown in {row[:3] for row in rows}
+    pairs = [[cell.split(", ") for cell in row[:2]] for row in rows if row[0].isupper()]
+    shown = {
+        name: value for names, values in pairs for name, value in zip(names, values, strict=True)
+    }
+    for name in re.findall(r"^([A-Z_]+)\b.* = ", inspect.getsource(cost), re.M):
+        assert shown[name] == quotations.as_text(getattr(cost, name))
 
 
 def test_the_readme_s_examples_run(capsys):

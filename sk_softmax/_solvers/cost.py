@@ -18,11 +18,11 @@ CALLS = 5e6  # the calls around an evaluation of F
 KERNEL = 4  # a multiplication in a sweep of a dense X: half the speed, and each entry serves twice
 SPARSE_ENTRY, SPARSE_KERNEL = 80, 10  # the same for an entry of a CSR matrix, and each output
 SCATTER = 30  # one in a Hessian made entry by entry
-EXPONENTIAL = 20
+EXPONENTIAL = 20  # an exponential and what a probability needs beside it
 NEWTON_STEPS = 4.0  # on all rows, after those on samples
 SMALL_NEWTON_STEPS = 8.0  # where samples would be too small
-LBFGS_EVALUATIONS = 25.0
-LBFGS_CHANGES = 3.0
+LBFGS_EVALUATIONS = 25.0  # on all rows, in variables from whole Hessians
+LBFGS_CHANGES = 3.0  # of variables
 SAVED = 4.0  # evaluations of L-BFGS that an exact Newton step saves
 CLASS_EVALUATIONS = 8.0  # more evaluations in variables that leave classes uncoupled
 

@@ -102,6 +102,8 @@ def solve(
     goal = np.maximum(0.01 * tol, PRECISION) * objective.null_value()
     control = Control(tol, goal, max_iter, verbose)
     point = objective.null_point() if start is None else start
+    if entry.smooth and objective.coupled:
+        point = point - point.mean(axis=0)  # where the optimum is; steps by class stay there
     if entry.smooth and start is None and wide(objective):
         solution = _solve_wide(entry, objective, control)
     else:
