@@ -275,6 +275,19 @@ def test_without_a_hessian(loss, penalty, storage, fit_intercept, solver, withou
     assert_same_value(result, direct)
 
 
+@over_smooth
+@over_smooth_solvers
+def test_a_start_that_does_not_sum_to_0_over_classes(penalty, solver, without_hessian):
+    """As after a class is gone: steps made class by class would never undo it."""
+    problem = make_problem("softmax", penalty)
+    direct = solve(problem.objective(), "newton", tol=TIGHT)
+    without_hessian()
+    start = np.random.default_rng(0).normal(size=problem.shape) + 3.0
+    result = solve(problem.objective(), solver, tol=TIGHT, start=start)
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
 @over_losses
 @over_smooth
 @over_smooth_solvers
