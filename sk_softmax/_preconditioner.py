@@ -111,12 +111,12 @@ class Factor(InCentred):
         """T^-1 M u, (K, q)."""
         whole = self.coupled and not self.by_class
         step = self.blocks.times(u if whole else u.reshape(self.shape)).reshape(self.shape)
-        return step - step.mean(axis=0) if self.by_class else step
+        return _without_shift(step) if self.by_class else step
 
     def centred_pull(self, gradient: Array) -> Array:
         """M' T'^-1 gradient, (m, d)."""
         if self.by_class:
-            gradient = gradient - gradient.mean(axis=0)
+            gradient = _without_shift(gradient)
         whole = self.coupled and not self.by_class
         pulled = self.blocks.transposed_times(gradient.reshape(1, -1) if whole else gradient)
         return pulled.reshape(1, -1) if self.coupled else pulled
@@ -173,15 +173,23 @@ class Diagonal(InCentred):
 
     def centred_step(self, u: Array) -> Array:
         """T^-1 M u, (K, q)."""
-        return u.reshape(self.scale.shape) * self.scale
+        step = u.reshape(self.scale.shape) * self.scale
+        return _without_shift(step) if self.coupled else step
 
     def centred_pull(self, gradient: Array) -> Array:
         """M' T'^-1 gradient, (m, d)."""
+        if self.coupled:
+            gradient = _without_shift(gradient)
         scaled = gradient * self.scale
         return scaled.reshape(1, -1) if self.coupled else scaled
 
 
 Change = Factor | Kronecker | Diagonal
+
+
+def _without_shift(step: Array) -> Array:
+    """The step (K, q) less its mean over classes."""
+    return step - step.mean(axis=0)
 
 
 def can_factor(objective: Objective) -> bool:
@@ -370,7 +378,7 @@ def kronecker(objective: Objective, point: Array) -> Kronecker:
     curvature = np.empty((K, objective.q))
     curvature[:, :p] = np.outer(theta, np.maximum(gamma, 0.0)) + objective.lambda2[:, None]
     curvature[:, p:] = theta[:, None]
-    flat = curvature <= 0
+    flat = (curvature <= 0) | (theta[:, None] == 0 if objective.coupled else False)
     scale_ = np.where(flat, 0.0, 1 / np.sqrt(np.where(flat, 1.0, curvature)))
     return Kronecker(E, U, scale_, Centring(objective.center), objective.coupled)
 

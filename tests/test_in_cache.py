@@ -90,7 +90,8 @@ def test_problems_of_more_work_or_features_do_not_fit(loss, fit_intercept, monke
         monkeypatch.setattr(in_cache, "WORK", limit)
         assert fits_in_cache(objective) == fits
     monkeypatch.setattr(in_cache, "WORK", work)
-    for limit, fits in ((60 * q, True), (60 * q - 1, False)):
+    entries = 60 * max(q, size // q * (size // q + 1))
+    for limit, fits in ((entries, True), (entries - 1, False)):
         monkeypatch.setattr(in_cache, "FEATURES", limit)
         assert fits_in_cache(objective) == fits
 

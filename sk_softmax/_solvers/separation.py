@@ -14,7 +14,7 @@ the sum is minus the gradient.  Hence two halves:
 * Pairs that are bound.  The weights u_ik (1 - m_ik . v) sum to 0 exactly where v is the Newton step
   for the pairs in question alone.  If they are positive, no direction of recession moves any of
   these pairs.  Usually the pairs whose u is not tiny are bound, and leave no direction at all: a
-  finite optimum is proven.  A sample of the rows can do that: more rows leave fewer directions.
+  finite optimum is proven.  It is enough to change the weights of a sample of the rows, if that leaves none.
 * The other pairs, in the space of directions that the bound ones leave.  The projection of their
   sum on the cone of the D without a negative margin is 0 if none can gain, and a direction of
   recession else.  It comes from non-negative least squares on the pairs that get in the way.  What
@@ -31,6 +31,7 @@ Lawson and Hanson (1974), "Solving least squares problems", chapter 23.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack
@@ -45,20 +46,22 @@ from .row_space import LARGEST_BASIS
 
 EPS = float(np.finfo(float).eps)
 ROWS = 2048  # in a block
-KEPT = 2**24  # entries of all rows' coordinates that are kept
-SAMPLE = 20  # rows a coordinate that prove a finite optimum if there is one
+KEPT = 2**23  # entries of all rows' coordinates that are kept
+SAMPLE = 8  # rows a coordinate whose weights are changed
 SMALLEST_SAMPLE = 2000
 PACKED = 32  # coordinates up to which a class's rows are multiplied with themselves once
 SURE = 1e-6  # of the largest u: pairs that weigh enough to be counted on
-KEEPS = 0.5  # of its u: what a bound pair must
+LOSES = 0.9  # of its u: what a bound pair may; where one loses more, those with half of that go
 ROUNDS = 8  # in which pairs are dropped until the others are bound
-TRIES = 3  # of these on a sample
+TRIES = 3  # of these in the scaled coordinates
 JITTER = 1e-12  # of the unit diagonal, on which flat directions may not make Cholesky fail
 REGULAR = 1e-10  # inverse condition number of a matrix that certainly is not singular
 FLAT = 1e-12  # of the largest eigenvalue: directions that move no bound pair
 ZERO = 1e-7  # margins, relative to the lengths of row and step, that are 0 up to rounding
 BATCH = 1000  # pairs found in the way at a time
 PROJECTIONS = 100  # until all of them are found
+
+Part = int | None  # an output against all others; None: softmax
 
 
 def separated(objective: Objective, point: Array) -> list[Array]:
@@ -82,42 +85,38 @@ def separated(objective: Objective, point: Array) -> list[Array]:
         class by class, each against all others; where that is too large as well, only what the
         point separates is found.
     """
-    columns, coordinates = objective.target.columns, min(objective.q, objective.design.n)
+    n, q, K, coupled = objective.design.n, objective.q, objective.K, objective.coupled
+    columns, size = objective.target.columns, min(n, q)
     apart = objective.separates(point)
-    if objective.coupled and apart[0]:
+    if coupled and apart[0]:
         return [columns]
-    whole = objective.coupled and factorable((objective.K - 1) * coordinates)
-    parts = (
-        [None] if whole else [k for k in range(objective.K) if objective.coupled or not apart[k]]
-    )
-    small = objective.q <= objective.design.n or objective.q * objective.design.n <= LARGEST_BASIS
-    gains = _gains(objective, point, parts) if factorable(coordinates) and small else {}
-    if objective.coupled:
+    parts: list[Part] = [k for k in range(K) if coupled or not apart[k]]
+    if coupled and factorable((K - 1) * size):
+        parts = [None]
+    fits = factorable(size) and (n >= q or n * q <= LARGEST_BASIS)
+    gains = _gains(objective, point, parts) if fits and parts else {}
+    if coupled:
         return [_codes(objective.target.y, _of_all_classes(objective, gains))]
-    return [
-        columns[k : k + 1] if apart[k] or k in gains else columns[:0] for k in range(columns.size)
-    ]
-
-
-Part = int | None  # an output against all others; None: softmax
+    return [columns[k : k + 1] if apart[k] or k in gains else columns[:0] for k in range(K)]
 
 
 def _gains(objective: Objective, point: Array, parts: Sequence[Part]) -> dict[Part, Array]:
     """The pairs that gain in those of the ``parts`` that have a direction of recession."""
-    n = objective.design.n
-    outputs = objective.K - 1 if None in parts else 1
-    wanted = max(SMALLEST_SAMPLE, SAMPLE * outputs * objective.q)
-    everything = np.arange(n), np.ones(n)
-    some = stratified_rows(objective, wanted, point) if n >= 2 * wanted else everything
-    rows = _Rows(objective, *some, whiten=False)
+    n, q = objective.design.n, objective.q
+    wanted = max(SMALLEST_SAMPLE, SAMPLE * q * (objective.K - 1 if None in parts else 1))
+    sample = stratified_rows(objective, wanted, point) if n >= 2 * wanted else None
+    rows = _Rows(objective, whiten=n < q)
     bound: dict[Part, Array | None] = {}
     for part in parts:
         pairs = _Pairs(rows, point, part)
-        if not pairs.bind(TRIES):
-            bound[part] = pairs.bound if some is everything and pairs.bound.any() else None
+        if not pairs.bind(TRIES, sample=sample):
+            bound[part] = pairs.bound if pairs.bound.any() else None
     if not bound:
         return {}
-    rows = _Rows(objective, *everything, whiten=True)
+    if n >= q:
+        rows = _Rows(objective, whiten=True)
+    if not rows.r:  # no feature varies
+        return {}
     found = {part: _Pairs(rows, point, part).gains(those) for part, those in bound.items()}
     return {part: gains for part, gains in found.items() if gains.any()}
 
@@ -148,34 +147,30 @@ def _codes(y: Array, gains: Array) -> Array:
 
 
 class _Rows:
-    """Some rows in coordinates c_i, (r,), in which neither units nor the intercept's place matter.
+    """The rows in coordinates c_i, (r,): centred where there is an intercept, and without units.
 
     Parameters
     ----------
     objective : Objective
-    index : ndarray of shape (n,), int
-    scale : ndarray of shape (n,)
-        How many rows each one stands for.
     whiten : bool
-        Whether sum_i c_i c_i' = I, so that collinear features do not matter either; or features
-        are just scaled.
+        Whether sum_i c_i c_i' = I, so that collinear features do not matter; else features are
+        just scaled, which is cheaper.
     """
 
-    def __init__(self, objective: Objective, index: Array, scale: Array, whiten: bool) -> None:
-        self.objective, self.index, self.scale = objective, index, scale
-        self.n = index.size
-        self._basis: Array | None = None  # (q,) or (q, r)
+    def __init__(self, objective: Objective, whiten: bool) -> None:
+        self.objective, self.n = objective, objective.design.n
+        self._basis: Array | None = None  # (q, r), or (q,) for a diagonal
         self._kept: Array | None = None  # (n, r)
         if not whiten:
             squares = sum((A * A).sum(axis=0) for _, A in self.blocks())
-            self._basis = 1 / np.sqrt(np.where(squares > self._noise, squares, np.inf))
+            basis = _scale(squares, self._noise)
         elif self.n < objective.q:
-            self._kept = _orthonormal(self.take(slice(0, self.n)), self._noise)
+            basis = _whitening_wide(self.take(np.arange(self.n)), self._noise)
         else:
-            self._basis = _whitening(objective.gram(index, np.ones(self.n)), self._noise)
-        if self._basis is not None and self.n * self._basis.shape[-1] <= KEPT:
+            basis = _whitening(objective.gram(np.arange(self.n), np.ones(self.n)), self._noise)
+        self._basis, self.r = basis, basis.shape[-1]
+        if self.n * self.r <= KEPT:
             self._kept = np.concatenate([C for _, C in self.blocks()])
-        self.r = (self._basis if self._kept is None else self._kept).shape[-1]
 
     @property
     def _noise(self) -> Array:
@@ -194,35 +189,40 @@ class _Rows:
         """c_i of some rows, (m, r)."""
         if self._kept is not None:
             return self._kept[at]
-        objective, rows = self.objective, self.index[at]
-        A = np.ones((rows.size, objective.q))
-        for _, X in objective.design.row_blocks(rows, rows.size):
+        objective = self.objective
+        count = at.stop - at.start if isinstance(at, slice) else at.size
+        A = np.ones((count, objective.q))
+        for _, X in objective.design.row_blocks(at, count):
             np.subtract(X, objective.center, out=A[:, : objective.p])
         if self._basis is None:
             return A
         return A * self._basis if self._basis.ndim == 1 else A @ self._basis
 
-    def blocks(self, chunk: slice | None = None) -> Iterator[tuple[slice, Array]]:
-        """Ranges of rows, and their c_i."""
-        for at in blocks_of(chunk or slice(0, self.n), ROWS):
+    def blocks(self, among: Array | slice | None = None) -> Iterator[tuple[Any, Array]]:
+        """Blocks of rows, of all or of some, and their c_i."""
+        for at in blocks_of(slice(0, self.n) if among is None else among, ROWS):
             yield at, self.take(at)
+
+
+def _scale(squares: Array, noise: Array) -> Array:
+    """1 over the lengths of columns, 0 where these are noise."""
+    return 1 / np.sqrt(np.where(squares > noise, squares, np.inf))
 
 
 def _whitening(gram: Array, noise: Array) -> Array:
     """B (q, r) with B' gram B = I, for as many directions as rounding leaves."""
-    diagonal = np.where(gram.diagonal() > noise, gram.diagonal(), np.inf)
-    scale = 1 / np.sqrt(diagonal)
+    scale = _scale(gram.diagonal(), noise)
     values, vectors = np.linalg.eigh(gram * scale[:, None] * scale)
     kept = values > SINGULAR * scale.size * EPS
     return scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
 
 
-def _orthonormal(A: Array, noise: Array) -> Array:
-    """Orthonormal basis (n, r) of the columns of a wide A (n, q)."""
-    squares = (A * A).sum(axis=0)
-    kept = squares > noise
-    vectors, values, _ = np.linalg.svd(A[:, kept] / np.sqrt(squares[kept]), full_matrices=False)
-    return vectors[:, values**2 > SINGULAR * kept.size * EPS]
+def _whitening_wide(A: Array, noise: Array) -> Array:
+    """The same for A (n, q) with more columns than rows, B' A' A B = I."""
+    scale = _scale((A * A).sum(axis=0), noise)
+    _, values, vectors = np.linalg.svd(A * scale, full_matrices=False)
+    kept = values**2 > SINGULAR * scale.size * EPS
+    return scale[:, None] * vectors[kept].T / values[kept]
 
 
 class _Pairs:
@@ -241,7 +241,7 @@ class _Pairs:
     def __init__(self, rows: _Rows, point: Array, part: Part) -> None:
         target = rows.objective.target
         self.rows = rows
-        self.y = target.y[rows.index]
+        self.y = target.y
         self.K = rows.objective.K
         if part is not None:
             self.y = (self.y == target.columns[part]).astype(np.int64)
@@ -258,25 +258,38 @@ class _Pairs:
         Wt = np.ascontiguousarray(coef.T)
         u = np.empty((rows.n, self.K))
         for at in blocks_of(slice(0, rows.n), ROWS):
-            R = objective.design.logits(rows.index[at], Wt, intercept)
-            objective.target.residual(R, rows.index[at])
-            size = np.abs(R) if part is None else np.abs(R[:, part, None])
-            np.multiply(size, rows.scale[at, None], out=u[at])
+            R = objective.design.logits(at, Wt, intercept)
+            objective.target.residual(R, at)
+            u[at] = np.abs(R) if part is None else np.abs(R[:, part, None])
         return np.where(self.others, u, 0.0)
 
-    def bind(self, rounds: int = ROUNDS, bound: Array | None = None) -> bool:
+    def bind(
+        self,
+        rounds: int = ROUNDS,
+        bound: Array | None = None,
+        sample: tuple[Array, Array] | None = None,
+    ) -> bool:
         """Find the pairs that are `bound`; whether they leave no direction of recession at all.
 
-        ``bound`` : ndarray of shape (n, K), the pairs to begin with.
+        Parameters
+        ----------
+        rounds : int
+        bound : ndarray of shape (n, K), bool, or None
+            The pairs to begin with; None: all that weigh enough.
+        sample : tuple of ndarray of shape (r,), or None
+            Rows whose weights alone are changed until the sum is 0, and how many each stands for.
         """
         self.bound = self.u > SURE * self.u.max() if bound is None else bound
+        among, scale = sample or (np.arange(self.rows.n), np.ones(self.rows.n))
         for _ in range(rounds):
-            H, total = self._system(np.where(self.bound, self.u, 0.0))
-            v, regular = _solve(H, total)
-            loose = self.bound & (self._margins(v) > 1 - KEEPS)
-            if not loose.any():
+            weight = np.where(self.bound, self.u, 0.0)
+            H = self._gram(weight[among] * scale[:, None], among)
+            v, regular = _solve(H, self._sum(weight))
+            lost = np.where(self.bound[among], self._margins(v, among) * scale[:, None], 0.0)
+            if lost.max() <= LOSES:
                 return regular
-            self.bound = self.bound & ~loose
+            self.bound = self.bound.copy()
+            self.bound[among] &= lost <= LOSES / 2
         self.bound = np.zeros_like(self.others)
         return False
 
@@ -286,20 +299,25 @@ class _Pairs:
         if self.bind(bound=bound):
             return gains
         basis = self._free()
-        step, in_the_way = np.zeros(self.d), np.zeros((0, basis.shape[1]))
+        in_the_way = np.zeros((0, basis.shape[1]))
         while True:
             total = self._sum((self.others & ~self.bound & ~gains) / self.rows.lengths[:, None])
-            more, in_the_way = self._project(basis, total @ basis, in_the_way)
-            if more is None:
+            step, in_the_way = self._project(basis, total @ basis, in_the_way)
+            if step is None:
                 return gains
-            step += more
-            gains = ~self.bound & (self._relative_margins(step) > ZERO)
+            more = ~self.bound & ~gains & (self._relative_margins(step) > ZERO)
+            if not more.any():  # what is left is rounding
+                return gains
+            gains |= more
 
     def _free(self) -> Array:
-        """Orthonormal basis (d, f) of the directions that leave the bound pairs where they are."""
+        """Orthonormal basis (d, f) of the directions along which the bound pairs have no margin.
+
+        Each pair counts the same here, whatever its u and however far out its row is.
+        """
         if not self.bound.any():
             return np.eye(self.d)
-        H, _ = self._system(self.bound / self.rows.lengths[:, None] ** 2)
+        H = self._gram(self.bound / self.rows.lengths[:, None] ** 2, np.arange(self.rows.n))
         values, vectors = np.linalg.eigh(H)
         return vectors[:, values <= FLAT * values[-1]]
 
@@ -332,28 +350,30 @@ class _Pairs:
             in_the_way = np.concatenate([in_the_way, self._vectors(worst) @ basis])
         return None, in_the_way
 
-    def _system(self, weight: Array) -> tuple[Array, Array]:
-        """sum weight_ik m_ik m_ik', (d, d), and sum weight_ik m_ik, (d,)."""
+    def _gram(self, weight: Array, among: Array) -> Array:
+        """sum weight_ik m_ik m_ik' over some rows, (d, d), for weights (rows, K)."""
         K, r, rows = self.K, self.rows.r, self.rows
 
         def part(chunk: slice) -> tuple[Array]:
             grams = np.zeros((K, K, r, r))
-            for at, C in rows.blocks(chunk):
+            done = chunk.start
+            for at, C in rows.blocks(among[chunk]):
+                w, y = weight[done : done + at.size], self.y[at]
+                done += at.size
                 if K == 2:
-                    grams[0, 1] += _grams(C, weight[at].sum(axis=1, keepdims=True))[0]
+                    grams[0, 1] += _grams(C, w.sum(axis=1, keepdims=True))[0]
                     continue
                 for k in range(K):
-                    own = self.y[at] == k
-                    grams[k] += _grams(C[own], weight[at][own])
+                    grams[k] += _grams(C[y == k], w[y == k])
             return (grams,)
 
-        work = rows.n * (K - 1) * r * r
-        (grams,) = cut(rows.objective.workers, part, rows.n, work, (K * r) ** 2)
+        work = among.size * (K - 1) * r * r
+        (grams,) = cut(rows.objective.workers, part, among.size, work, (K * r) ** 2)
         grams += grams.transpose(1, 0, 2, 3)
         H = -grams.transpose(0, 2, 1, 3)
         for k in range(K):
             H[k, :, k] = grams[k].sum(axis=0)
-        return H[1:, :, 1:].reshape(self.d, self.d), self._sum(weight)
+        return H[1:, :, 1:].reshape(self.d, self.d)
 
     def _sum(self, weight: Array) -> Array:
         """sum weight_ik m_ik, (d,)."""
@@ -364,12 +384,13 @@ class _Pairs:
             total += R.T @ C
         return total[1:].ravel()
 
-    def _margins(self, step: Array) -> Array:
-        """m_ik . D, (n, K), for a step (d,)."""
+    def _margins(self, step: Array, among: Array | None = None) -> Array:
+        """m_ik . D, (n, K) or for some rows, for a step (d,)."""
         D = np.zeros((self.rows.r, self.K))
         D[:, 1:] = step.reshape(self.K - 1, self.rows.r).T
-        Z = np.concatenate([C @ D for _, C in self.rows.blocks()])
-        return np.take_along_axis(Z, self.y[:, None], axis=1) - Z
+        Z = np.concatenate([C @ D for _, C in self.rows.blocks(among)])
+        y = self.y if among is None else self.y[among]
+        return np.take_along_axis(Z, y[:, None], axis=1) - Z
 
     def _relative_margins(self, step: Array) -> Array:
         """Margins over the lengths of c_i and of the step."""
