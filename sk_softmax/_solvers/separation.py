@@ -14,7 +14,7 @@ the sum is minus the gradient.  Hence two halves:
 * Pairs that are bound.  The weights u_ik (1 - m_ik . v) sum to 0 exactly where v is the Newton step
   for the pairs in question alone.  If they are positive, no direction of recession moves any of
   these pairs.  Usually the pairs whose u is not tiny are bound, and leave no direction at all: a
-  finite optimum is proven.  It is enough to change the weights of a sample of the rows, if that leaves none.
+  finite optimum is proven.  Where rows are many, changing the weights of a sample of them does.
 * The other pairs, in the space of directions that the bound ones leave.  The projection of their
   sum on the cone of the D without a negative margin is 0 if none can gain, and a direction of
   recession else.  It comes from non-negative least squares on the pairs that get in the way.  What
@@ -40,7 +40,7 @@ from .._curvature import add_square, mirrored
 from .._design import blocks_of, cut
 from .._factor import SINGULAR
 from .._objective import Objective
-from .._preconditioner import CONSTANT, TINY, factorable, stratified_rows
+from .._preconditioner import CONSTANT, factorable, stratified_rows
 from .._typing import Array
 from .row_space import LARGEST_BASIS
 
@@ -204,8 +204,8 @@ class _Rows:
             yield at, self.take(at)
 
 
-def _scale(squares: Array, noise: Array) -> Array:
-    """1 over the lengths of columns, 0 where these are noise."""
+def _scale(squares: Array, noise: Any) -> Array:
+    """1 over the square roots, 0 where there is but noise."""
     return 1 / np.sqrt(np.where(squares > noise, squares, np.inf))
 
 
@@ -425,7 +425,7 @@ def _solve(H: Array, total: Array) -> tuple[Array, bool]:
     Along directions in which H is flat, v is arbitrary.
     """
     diagonal = H.diagonal()
-    scale = 1 / np.sqrt(np.maximum(diagonal, max(EPS * diagonal.max(), TINY)))
+    scale = _scale(diagonal, EPS * diagonal.max())
     scaled = H * scale[:, None] * scale
     norm, jitter, info = np.abs(scaled).sum(axis=0).max(), JITTER, 1
     while info and jitter < 1:
