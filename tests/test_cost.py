@@ -119,7 +119,7 @@ def test_a_sparse_sweep_costs_by_its_entries(coupled):
     rng = np.random.default_rng(0)
     sweeps, hessians = [], []
     for density in (0.01, 0.1, 1.0):
-        X = sparse.random_array((500, 40), density=density, rng=rng, format="csr")
+        X = sparse.csr_matrix(rng.normal(size=(500, 40)) * (rng.random((500, 40)) < density))
         y = np.arange(500) % 3
         problem = Problem(X, y, np.ones(500), n_classes=3, coupled=coupled)
         objective = problem.objective()
