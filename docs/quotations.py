@@ -35,6 +35,7 @@ MODULES = (
     "_solvers.solution",
     "_solvers.support",
     "_solvers.table",
+    "_solvers.whitened_rows",
 )
 SIZES = (  # rows, features, classes
     (150, 4, 3),

@@ -12,27 +12,23 @@ import numpy as np
 from scipy.linalg import blas
 
 from ._design import BUFFER_BYTES, CSRDesign, Design, Target, blocks_of, cut
-from ._kernels.curvature import (
-    class_products,
-    feature_products,
-    sigmoid_columns,
-    softmax_columns,
-    unpack,
-)
+from ._kernels.curvature import class_products, sigmoid_columns, softmax_columns
+from ._kernels.hessian import assemble, dense_gram, dense_hessian
+from ._kernels.transpose import transposed_centred
 from ._threads import Workers
 from ._typing import Array
 
-PACKED_FEATURES = 128  # up to here products of features are packed into one matrix product
-PACKED_PAIRS = 6  # of outputs, from which that is worth it
-MOSTLY = 0.4  # of the coordinates, from which their Hessian is cut out of the whole one
-BLOCK_ENTRIES = 2**16  # of the packed products made at a time
-LARGEST_BLOCK = 2048  # rows
+FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole one
+MOSTLY = 0.4  # of the coordinates, from which that is worth it
+CACHED = 2**15  # entries of a block of rows that stay in the cache
+FEWEST_ROWS, MOST_ROWS = 128, 512  # in it
+LANES = 8  # numbers in a vector register
+BLOCK_ENTRIES = 2**17  # of X brought to float64 at a time
 GRAM_ROWS = 512  # in a block that is multiplied with itself
 KEPT = 2**19  # entries of a small X that are kept as Hessians need them
-TOUCHES = 8  # of a part's sums, one a block: fewer parts are better
-PRODUCT_SPEED = 8  # multiplications in large matrix products while one is made elsewhere
+TILED = 16  # entries of a Hessian while a multiplication is made elsewhere
 STORED = 2**22  # probabilities of a dense X's rows that are kept, at most
-SCATTER = 8  # multiplications that take the time of one added to a scattered place
+SCATTER = 3  # multiplications that take the time of one added to a scattered place
 SPARSE = 0.2  # of the entries of a CSR matrix: below, its Hessian is made entry by entry
 STEADY = 1e-6  # variance over squared mean, from which sparse features are centred afterwards
 
@@ -96,14 +92,19 @@ class Curvature:
         ``scale`` multiplies the weights of the chosen ``rows``.
         """
         done = 0
-        coef, intercept = self.split(point)
-        augmented = np.column_stack([coef, intercept + coef @ self.center])[:, : self.q]
+        augmented = self._centred_point(point)
         for block, A in self._features(rows, size):
             weight = self._weights(block)
             if scale is not None:
                 weight = weight * scale[done : done + A.shape[1]]
             done += A.shape[1]
             yield A, self._probability(augmented @ A), weight
+
+    def _centred_point(self, point: Array) -> Array:
+        """The point (K, q) in the coordinates in which rows are centred."""
+        coef, intercept = self.split(point)
+        columns = np.column_stack([coef, intercept + coef @ self.center])
+        return np.ascontiguousarray(columns[:, : self.q])
 
     def _features(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
         """Blocks of rows, and their centred features with ones where there is an intercept."""
@@ -124,8 +125,17 @@ class Curvature:
 
     def _centred(self, X: Array) -> Array:
         A = np.ones((self.q, X.shape[0]))
-        np.subtract(X.T, self.center[:, None], out=A[: self.p])
+        self.centre_into(X, A)
         return A
+
+    def centre_into(self, X: Array, A: Array) -> None:
+        """Write the centred features of rows X (m, p) to A (at least p, at least m)."""
+        if X.flags.c_contiguous:
+            X = X.view()
+            X.flags.writeable = False  # one kernel signature
+            transposed_centred(X, self.center, np.ones(X.shape[0]), A)
+        else:
+            np.subtract(X.T, self.center[:, None], out=A[: self.p, : X.shape[0]])
 
     def _probability(self, raw: Array) -> Array:
         """Logits (K, m) turned into probabilities."""
@@ -158,29 +168,18 @@ class Curvature:
         H : ndarray of shape (1, K q, K q) if coupled, (K, q, q) else
         """
         K, q = self.K, self.q
-        if isinstance(self.design, CSRDesign) and rows is None and self._scatters(self.design):
+        if isinstance(self.design, CSRDesign) and rows is None and self._scatters:
             grams = self._sparse_grams(point, self.design)
         else:
             grams = self._grams(point, rows, scale)
-        if not self.coupled and grams.ndim == 3:
-            return grams
         H = np.empty((1, K * q, K * q) if self.coupled else (K, q, q))
-        if grams.ndim == 2:
-            unpack(grams, q, self.coupled, H)
-            return H
-        view = H.reshape(K, q, K, q)
-        for k, other, gram in zip(*np.triu_indices(K), grams, strict=True):
-            view[k, :, other] = gram
-            view[other, :, k] = gram
+        assemble(grams, self.coupled, H)
         return H
 
     def class_hessians(self, point: Array) -> Array:
         """The diagonal blocks of `hessian`, one an output: (K, q, q)."""
-        grams = self._grams(point, None, None, by_class=True)
-        if grams.ndim == 3:
-            return grams
         H = np.empty((self.K, self.q, self.q))
-        unpack(grams, self.q, False, H)
+        assemble(self._grams(point, None, None, by_class=True), False, H)
         return H
 
     def class_curvature(self, point: Array, rows: Array) -> Array:
@@ -202,63 +201,57 @@ class Curvature:
 
     def gram(self, rows: Array, weight: Array) -> Array:
         """sum_i weight_i a_i a_i' over some rows, a_i centred and augmented: (q, q)."""
-        total = np.zeros((self.q, self.q), order="F")
+        total, H = np.zeros((1, self.q, self.q)), np.empty((1, self.q, self.q))
         done = 0
-        root = np.sqrt(weight)[:, None]
-        for _, X in self.design.row_blocks(rows, GRAM_ROWS):
-            A = np.ones((X.shape[0], self.q))
-            np.subtract(X, self.center, out=A[:, : self.p])
-            A *= root[done : done + X.shape[0]]
-            total = add_square(A.T, total)
-            done += X.shape[0]
-        return mirrored(total)
+        for _, X in self._contiguous_blocks(rows):
+            block = block_rows(self.q, X.shape[0])
+            chosen = slice(done, done + X.shape[0])
+            dense_gram(X, self.center, weight[chosen], block, total[0])
+            done = chosen.stop
+        assemble(total, False, H)
+        return H[0]
 
     def _grams(
         self, point: Array, rows: Array | None, scale: Array | None, by_class: bool = False
     ) -> Array:
-        """Sums of d_pair a a' over rows: (pairs, q (q + 1) / 2) packed, or (pairs, q, q).
+        """Sums of d_pair a a' over rows: (pairs, q, q), of which the lower triangles count.
 
         ``by_class``: of the pairs k = k alone.
         """
         q, n_pairs = self.q, self.K if by_class else self.n_pairs
-        packed = q <= PACKED_FEATURES and n_pairs >= PACKED_PAIRS
-        width = q * (q + 1) // 2
-        size = max(128, min(LARGEST_BLOCK, BLOCK_ENTRIES // max(1, width if packed else q)))
-        if not packed and self.design.n * q <= KEPT:
-            size = max(size, self.design.n)
+        W = self._centred_point(point)
 
         def part(chunk: slice) -> tuple[Array]:
-            total = np.zeros((n_pairs, width) if packed else (n_pairs, q, q))
-            scratch = np.empty_like(total)
-            room = np.empty(width * size if packed else 0)
-            chosen = chunk if rows is None else rows[chunk]
-            scales = None if scale is None else scale[chunk]
-            for A, P, weight in self.curvature_blocks(point, chosen, scales, size):
-                D = weight * P * (1 - P) if by_class else self._pair_weights(P, weight)
-                if packed:
-                    products = room[: width * A.shape[1]].reshape(width, -1)
-                    feature_products(A, products)
-                    total += np.dot(D, products.T, out=scratch)
-                else:
-                    for pair in range(n_pairs):
-                        if by_class or not self.coupled:  # no negative weight
-                            total[pair] += mirrored(add_square(A * np.sqrt(D[pair])))
-                        else:
-                            total[pair] += (A * D[pair]) @ A.T
+            total = np.zeros((n_pairs, q, q))
+            done = chunk.start
+            for at, X in self._contiguous_blocks(chunk if rows is None else rows[chunk]):
+                block = block_rows(q, X.shape[0])
+                weight = self._weights(at)
+                if scale is not None:
+                    weight = weight * scale[done : done + X.shape[0]]
+                done += X.shape[0]
+                dense_hessian(X, self.center, weight, W, self.coupled, by_class, block, total)
             return (total,)
 
         n = self.design.n if rows is None else rows.size
-        work = n * n_pairs * width // PRODUCT_SPEED
-        entries = n_pairs * (width if packed else q * q)
-        return cut(self.workers, part, n, work, TOUCHES * entries)[0]
+        return cut(self.workers, part, n, n * n_pairs * q * q // TILED, n_pairs * q * q)[0]
 
-    def _scatters(self, design: CSRDesign) -> bool:
-        """Whether entries are so few that products of rows with themselves stay sparse.
+    def _contiguous_blocks(self, rows: Array | slice) -> Iterator[tuple[Any, Array]]:
+        """Blocks of rows as float64 arrays in C order, read-only."""
+        for at, X in self.design.row_blocks(rows, max(MOST_ROWS, BLOCK_ENTRIES // max(1, self.p))):
+            contiguous = np.ascontiguousarray(X).view()
+            contiguous.flags.writeable = False  # one kernel signature
+            yield at, contiguous
+
+    @cached_property
+    def _scatters(self) -> bool:
+        """Whether a CSR matrix is so sparse that its Hessian is best made entry by entry.
 
         Centring then follows the summation, which features with a mean far beyond their spread
         do not forgive.
         """
-        n, p = design.n, design.p
+        design, n, p = self.design, self.design.n, self.design.p
+        assert isinstance(design, CSRDesign)
         ascending = design.X.has_sorted_indices and design.X.has_canonical_format
         if (
             not ascending
@@ -283,8 +276,7 @@ class Curvature:
             for block in blocks_of(rows, 4096):
                 P = self._probability(np.ascontiguousarray(design.logits(block, Wt, intercept).T))
                 D = np.ascontiguousarray(self._pair_weights(P, self._weights(block)).T)
-                design.add_gram(block, D, gram)
-                first += design.X[block].T @ D
+                design.add_gram(block, D, gram, first)
                 total += D.sum(axis=0)
             return gram, first, total
 
@@ -325,7 +317,7 @@ class Curvature:
         H : list of ndarray of shape (a, a), one a problem
             Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
         """
-        if support.mean() > MOSTLY and self.q <= PACKED_FEATURES:
+        if support.mean() > MOSTLY and self.q <= FEW_FEATURES:
             masks = support.reshape(1 if self.coupled else self.K, -1)
             whole = self.hessian(point)
             return [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
@@ -345,16 +337,18 @@ class Curvature:
                         H[end[a] : end[a + 1], end[b] : end[b + 1]] += block
         return [np.triu(H) + np.triu(H, 1).T for H in matrices]
 
-    def curvature(self, point: Array) -> Array:
-        """Diagonal of the Hessian of the mean loss, centred as in `hessian`, (K, q)."""
-        P = self._logit_state(point)
-        D = P * (1 - P) * self.target.s[:, None] if self.coupled else P
-        result = np.empty_like(point)
+    def curvature(self, state: Array) -> Array:
+        """Diagonal of the Hessian of the mean loss, centred as in `hessian`, (K, q).
+
+        ``state`` : ndarray of shape (n, K), see `logit_state`.
+        """
+        D = state * (1 - state) * self.target.s[:, None] if self.coupled else state
+        result = np.empty((self.K, self.q))
         result[:, : self.p] = self.design.squares(D, self.center, self.workers)
         result[:, self.p :] = D.sum(axis=0)[:, None]
         return result
 
-    def _logit_state(self, point: Array) -> Array:
+    def logit_state(self, point: Array) -> Array:
         """What the Hessian is made of, (n, K): see `_logit_state_of`."""
         state = np.empty((self.design.n, self.K))
         of = self._logit_state_of(point)
@@ -385,7 +379,7 @@ class Curvature:
         """The map V (K, q) -> H V, H the Hessian of the mean loss, centred as in `hessian`."""
         design = self.design
         if isinstance(design, CSRDesign) or design.n * self.K <= STORED:
-            state: Callable[[slice], Array] = self._logit_state(point).__getitem__
+            state: Callable[[slice], Array] = self.logit_state(point).__getitem__
         else:
             state = self._logit_state_of(point)
 
@@ -400,6 +394,13 @@ class Curvature:
             return result
 
         return product
+
+
+def block_rows(q: int, n: int) -> int:
+    """Rows of q features that stay in the cache: whole vector registers, n of them in all."""
+    most = max(FEWEST_ROWS, min(MOST_ROWS, CACHED // max(1, q)))
+    rows = -(-n // -(-n // most)) if n else 1
+    return rows + -rows % LANES
 
 
 def add_square(A: Array, total: Array | None = None) -> Array:

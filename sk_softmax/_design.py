@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ._kernels.csr import csr_centred_squares, csr_product, transposed, transposed_centred
+from ._kernels.csr import csr_centred_squares, csr_product
 from ._kernels.curvature import couple_rows, csr_gram, dense_curvature_product
 from ._kernels.dense import dense_sigmoid, dense_softmax
 from ._kernels.pointwise import sigmoid_residual, softmax_residual
+from ._kernels.transpose import transposed, transposed_centred
 from ._threads import Workers
 from ._typing import Array
 
 CHUNKS = 16  # at most: each needs a gradient of its own
 CHUNK_WORK = 2**21  # multiplications in one, at least
+ENTRY_WORK = 64  # multiplications that are worth an entry more of a result: new memory is slow
 BUFFER_BYTES = 2**25  # for all chunks' gradients
 BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
 FEW_CLASSES = 32  # up to which zeros cost less than a sparse product
@@ -208,9 +210,7 @@ class DenseDesign:
         result = np.zeros((n_classes, self.p))
         for rows, X in self.native_blocks():
             if n_classes <= FEW_CLASSES:
-                weight = np.zeros((X.shape[0], n_classes))
-                weight[np.arange(X.shape[0]), y[rows]] = s[rows]
-                result += weight.T @ X
+                result += _weights_by_class(y[rows], s[rows], n_classes).T @ X
             else:
                 result += _one_hot(y[rows], s[rows], n_classes).T @ X
         return result
@@ -275,27 +275,58 @@ class CSRDesign:
 
     def _transposed_product(self, R: Array, g: Array, center: Array, workers: Workers) -> Array:
         """R' X - g center', (K, p), for R (n, K)."""
-        columns = self._columns()
-        Gt = np.zeros((self.p, R.shape[1]))
-
-        def backward(features: slice) -> None:
-            csr_product(*columns, features.start, features.stop, R, Gt)
-
-        self._by_features(backward, R.shape[1], workers)
+        Gt = np.empty((self.p, R.shape[1]))
+        self.pull(R, Gt, lambda features: None, workers)
         G = np.empty(Gt.shape[::-1])
         transposed_centred(Gt, g, center, G)
         return G
+
+    def pull(
+        self, R: Array, Gt: Array, then: Callable[[slice], Any], workers: Workers
+    ) -> list[Any]:
+        """X' R into the first p rows of Gt, by ranges of features, each handed to ``then``."""
+        columns = self._columns()
+
+        def backward(features: slice) -> Any:
+            Gt[features] = 0.0
+            csr_product(*columns, features.start, features.stop, R, Gt)
+            return then(features)
+
+        K = R.shape[1]
+        return workers.map(backward, self.feature_ranges(K), self.threaded(K))
+
+    def push(
+        self,
+        target: Target,
+        state: Callable[[slice], Array],
+        Vt: Array,
+        shift: Array,
+        T: Array,
+        workers: Workers,
+    ) -> None:
+        """Directions of residuals T (n, K) for one of logits, X Vt + shift."""
+
+        def forward(rows: slice) -> tuple[()]:
+            T[rows] = shift
+            csr_product(*self._forward, rows.start, rows.stop, Vt, T)
+            couple_rows(state(rows), target.s[rows], target.softmax, T[rows])
+            return ()
+
+        cut(workers, forward, self.n, self.work(T.shape[1]))
+
+    def feature_ranges(self, K: int) -> list[slice]:
+        """Ranges of features with about equal numbers of entries."""
+        return _balanced_chunks(self._columns()[2], chunks_for(self.work(K)))
+
+    def threaded(self, K: int) -> bool:
+        """Whether a sweep with K outputs is worth threads."""
+        return self.work(K) >= WORTH
 
     def _columns(self) -> tuple[Array, Array, Array]:
         """The arrays of X transposed, made once."""
         if self._backward is None:
             self._backward = _csr_arrays(self.X.T.tocsr())
         return self._backward
-
-    def _by_features(self, part: Callable[[slice], None], K: int, workers: Workers) -> None:
-        """``part`` on ranges of features with about equal numbers of entries."""
-        work = self.work(K)
-        workers.map(part, _balanced_chunks(self._columns()[2], chunks_for(work)), work >= WORTH)
 
     def logits(self, rows: slice | Array, Wt: Array, b: Array) -> Array:
         """W x + b for a range of rows, or some rows, (m, K)."""
@@ -316,12 +347,13 @@ class CSRDesign:
         def backward(features: slice) -> None:
             csr_centred_squares(*columns, features.start, features.stop, center, D, St)
 
-        self._by_features(backward, D.shape[1], workers)
+        K = D.shape[1]
+        workers.map(backward, self.feature_ranges(K), self.threaded(K))
         return np.maximum(St.T + np.outer(D.sum(axis=0), center**2), 0.0)
 
-    def add_gram(self, rows: slice, D: Array, G: Array) -> None:
-        """G[j, r] += sum_i D[i] x_ij x_ir, r <= j, over a range of rows; D (m, pairs)."""
-        csr_gram(*self._forward, rows.start, rows.stop, D, G)
+    def add_gram(self, rows: slice, D: Array, G: Array, sums: Array) -> None:
+        """Add sum_i D[i] x_ij x_ir, r <= j, to G[j, r] and sum_i D[i] x_ij to sums[j]."""
+        csr_gram(*self._forward, rows.start, rows.stop, D, G, sums)
 
     def curvature_product(
         self,
@@ -336,16 +368,8 @@ class CSRDesign:
         K = v.size
         Vt = np.empty((self.p, K))
         transposed(V, Vt)
-        shift = v - V @ center
         T = np.empty((self.n, K))
-
-        def forward(rows: slice) -> tuple[()]:
-            T[rows] = shift
-            csr_product(*self._forward, rows.start, rows.stop, Vt, T)
-            couple_rows(state(rows), target.s[rows], target.softmax, T[rows])
-            return ()
-
-        cut(workers, forward, self.n, self.work(K))
+        self.push(target, state, Vt, v - V @ center, T, workers)
         g = T.sum(axis=0)
         return self._transposed_product(T, g, center, workers), g
 
@@ -360,17 +384,29 @@ class CSRDesign:
 
     def class_sums(self, y: Array, s: Array, n_classes: int) -> Array:
         """sum_i s_i [y_i = k] x_i, (n_classes, p)."""
-        return np.asarray((_one_hot(y, s, n_classes).T @ self.X).toarray())
+        if n_classes > FEW_CLASSES:
+            return np.asarray((_one_hot(y, s, n_classes).T @ self.X).toarray())
+        sums = np.zeros((self.p, n_classes))
+        csr_product(*self._columns(), 0, self.p, _weights_by_class(y, s, n_classes), sums)
+        return np.ascontiguousarray(sums.T)
 
     def moments(self, s: Array) -> tuple[Array, Array]:
         """sum_i s_i x_i and sum_i s_i x_i^2, each (p,)."""
         ((_, X),) = self.native_blocks()
-        return X.T @ s, X.multiply(X).T @ s
+        return X.T @ s, self._squares().T @ s
+
+    def _squares(self) -> Any:
+        """The squares of all entries, as a matrix that shares the indices of X."""
+        if not self.X.has_canonical_format:  # an entry may be the sum of several
+            return self.X.multiply(self.X)
+        data, indices, indptr = self._forward
+        squares = np.square(data, dtype=np.float64)
+        return sparse.csr_array((squares, indices, indptr), shape=self.X.shape)
 
     def squared_distances(self, center: Array, weight: Array) -> Array:
         """sum_j weight_j (x_ij - center_j)^2 for each row, (n,)."""
         ((_, X),) = self.native_blocks()
-        squares = X.multiply(X) @ weight - 2 * (X @ (weight * center))
+        squares = self._squares() @ weight - 2 * (X @ (weight * center))
         return np.maximum(squares + center**2 @ weight, 0.0)
 
     def take_rows(self, rows: Array) -> "CSRDesign":
@@ -391,6 +427,13 @@ def make_design(X: Any) -> Design:
 def _one_hot(y: Array, s: Array, n_classes: int) -> Any:
     """Sparse (n, n_classes): s_i in column y_i."""
     return sparse.csr_array((s, y, np.arange(y.size + 1)), shape=(y.size, n_classes))
+
+
+def _weights_by_class(y: Array, s: Array, n_classes: int) -> Array:
+    """Dense (n, n_classes): s_i in column y_i."""
+    weight = np.zeros((y.size, n_classes))
+    weight[np.arange(y.size), y] = s
+    return weight
 
 
 def _csr_arrays(X: Any) -> tuple[Array, Array, Array]:
@@ -422,7 +465,9 @@ def blocks_of(rows: Array | slice, size: int) -> Iterator[Any]:
 
 def chunks_for(work: int, entries: int = 0) -> int:
     """How many parts so many multiplications are worth, with ``entries`` in each part's result."""
-    return max(1, min(CHUNKS, work // CHUNK_WORK, BUFFER_BYTES // (8 * max(1, entries))))
+    entries = max(1, entries)
+    by_memory = min(BUFFER_BYTES // (8 * entries), work // max(1, ENTRY_WORK * entries))
+    return max(1, min(CHUNKS, work // CHUNK_WORK, by_memory))
 
 
 def cut(

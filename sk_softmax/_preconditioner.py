@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._curvature import PACKED_FEATURES, STORED
+from ._curvature import STORED
 from ._factor import Inverses, Triangles, inverse_factors, pseudo_inverse_factor
 from ._objective import Objective
 from ._typing import Array
@@ -17,6 +17,7 @@ LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
 LARGEST_BLOCK = 4000  # rows of an output's own block of a Hessian
 LARGEST_BLOCKS = 50_000_000  # entries of all outputs' blocks
 LARGEST_COVARIANCE = 2000  # features whose covariance has its eigenvectors found
+NARROW = 128  # coordinates of a class up to which all rows make its block of the Hessian
 CLASS_ROWS_A_FEATURE = 4  # for a class's block of a wide Hessian
 ROWS_A_FEATURE = 8  # for the covariance of a sample of the rows
 CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
@@ -259,7 +260,7 @@ def _factored(objective: Objective, H: Array, by_class: bool, exact: bool) -> Fa
 def class_sample(objective: Objective) -> int:
     """Rows worth a class's block of the Hessian: all where that is cheap, else some a feature."""
     q, n = objective.q, objective.design.n
-    if q <= PACKED_FEATURES:
+    if q <= NARROW:
         return n
     rows = max(CLASS_ROWS_A_FEATURE * q, 2000)
     return n if rows >= 0.5 * n else rows
@@ -355,9 +356,14 @@ def without_factor(objective: Objective, point: Array) -> Change:
     """The change of variables where the Hessian is too large to be factored."""
     if can_factor_by_class(objective):
         return factor_by_class(objective, point)
-    if objective.p <= LARGEST_COVARIANCE:
-        return kronecker(objective, point)
-    return diagonal(objective, point)
+    if without_blocks(objective):
+        return diagonal(objective, objective.logit_state(point))
+    return kronecker(objective, point)
+
+
+def without_blocks(objective: Objective) -> bool:
+    """Whether not even an output's own block of the Hessian, or the covariance, is small enough."""
+    return not can_factor_by_class(objective) and objective.p > LARGEST_COVARIANCE
 
 
 def kronecker(objective: Objective, point: Array) -> Kronecker:
@@ -383,9 +389,9 @@ def kronecker(objective: Objective, point: Array) -> Kronecker:
     return Kronecker(E, U, scale_, Centring(objective.center), objective.coupled)
 
 
-def diagonal(objective: Objective, point: Array) -> Diagonal:
-    """Each coordinate scaled by its curvature at ``point`` (Jacobi's preconditioner)."""
-    curvature = objective.curvature(point)
+def diagonal(objective: Objective, state: Array) -> Diagonal:
+    """Each coordinate scaled by its curvature (Jacobi's preconditioner), from `logit_state`."""
+    curvature = objective.curvature(state)
     curvature[:, : objective.p] += objective.lambda2[:, None]
     scale = 1 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
     return Diagonal(scale, Centring(objective.center), objective.coupled)

@@ -7,9 +7,10 @@ one thread for the length of a fit and is restored after the last of several fit
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from typing import Any, TypeVar
 
 from joblib import effective_n_jobs
@@ -66,9 +67,23 @@ class Workers:
         parts = list(parts)
         if self.n_threads == 1 or len(parts) == 1 or not worth:
             return [function(part) for part in parts]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="sk_softmax")
-        return list(self._pool.map(function, parts))
+        if self._pool is None:  # the caller's thread works too
+            self._pool = ThreadPoolExecutor(self.n_threads - 1, thread_name_prefix="sk_softmax")
+        results: list[Any] = [None] * len(parts)
+        numbers = count()
+
+        def work() -> None:
+            while (number := next(numbers)) < len(parts):
+                results[number] = function(parts[number])
+
+        others = [self._pool.submit(work) for _ in range(min(self.n_threads, len(parts)) - 1)]
+        try:
+            work()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
+        return results
 
     def __enter__(self) -> "Workers":
         return self

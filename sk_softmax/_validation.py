@@ -61,8 +61,7 @@ def check_training_data(
     if y.dtype.kind not in PLAIN_LABELS:
         check_classification_targets(y)
     X = checked_indices(X)
-    values = X.data if sparse.issparse(X) else X
-    if values.size and max(float(values.max()), -float(values.min())) > LARGEST:
+    if _largest(X.data if sparse.issparse(X) else X) > LARGEST:
         raise ValueError(
             f"X contains values beyond {LARGEST:.0e}, whose squares overflow. "
             "Scale its columns, for example with StandardScaler."
@@ -96,6 +95,19 @@ def check_training_data(
         totals = np.bincount(codes, s)
         s = s * (s.sum() / (classes.size * totals))[codes]
     return TrainingData(X, codes.astype(np.int64, copy=False), s, classes)
+
+
+def _largest(values: Array) -> float:
+    """The largest absolute value, or a bound on it that is in range."""
+    if values.dtype == np.float32 or not values.size:
+        return 0.0
+    if values.flags.forc:  # one pass without a copy, however large X is
+        flat = values.ravel(order="K")
+        with np.errstate(over="ignore"):
+            norm = float(np.sqrt(flat @ flat))
+        if norm <= LARGEST:
+            return norm
+    return max(float(values.max()), -float(values.min()))
 
 
 def check_prediction_data(estimator: Any, X: Any) -> Any:

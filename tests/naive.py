@@ -93,6 +93,37 @@ def csr_product(data, indices, indptr, B):
     return product
 
 
+def csr_centred_squares(data, indices, indptr, center, B):
+    """sum_i a_ji (a_ji - 2 center_j) b_i, one stored entry of A after the other."""
+    data = wide(data)
+    row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    return csr_product(data * (data - 2 * wide(center)[row]), indices, indptr, B)
+
+
+def transposed_centred(A, total, center):
+    """a_jk - total_k center_j, (K, p), for A (p, K)."""
+    A, total, center = wide(A, total, center)
+    return A.T - np.outer(total, center)
+
+
+def finish_product(image, direction, g, center, ridge):
+    """X' T centred, ridge times a direction added, and g for an intercept, (q, K)."""
+    image, direction, g, center, ridge = wide(image, direction, g, center, ridge)
+    p = len(center)
+    features = image[:p] - np.outer(center, g) + ridge * direction[:p]
+    return np.concatenate([features, np.tile(g, (len(image) - p, 1))])
+
+
+def advance(x, direction, residual, image, length, scale, coupled):
+    """A step along a direction, the residual there, and that preconditioned, (q, K) each."""
+    x, direction, residual, image = wide(x, direction, residual, image)
+    residual = residual - wide(length) * image
+    z = wide(scale) ** 2 * residual
+    if coupled:
+        z = z - z.mean(axis=1, keepdims=True)
+    return x + wide(length) * direction, residual, z
+
+
 def pairs(K):
     """The pairs k <= l in the order of the kernels."""
     return [(k, other) for k in range(K) for other in range(k, K)]
@@ -102,12 +133,6 @@ def class_products(P, s):
     """s_i p_ik ([k = l] - p_il) for k <= l, (pairs, m), from probabilities P (K, m)."""
     P, s = wide(P, s)
     return np.array([s * P[k] * ((k == other) - P[other]) for k, other in pairs(len(P))])
-
-
-def feature_products(A):
-    """a_j a_r for j <= r, (q (q + 1) / 2, m), from features A (q, m)."""
-    A = wide(A)
-    return np.array([A[j] * A[r] for j, r in pairs(len(A))])
 
 
 def couple_rows(state, s, softmax, T):
@@ -126,22 +151,48 @@ def curvature_product(X, center, state, s, softmax, V, v):
 
 
 def csr_gram(data, indices, indptr, D, p):
-    """sum_i d_i x_ij x_ir for r <= j, (p, p, pairs), D (n, pairs)."""
-    X = csr_product(data, indices, indptr, np.eye(p))
-    G = np.einsum("ij,ir,iv->jrv", X, X, wide(D))
-    return np.where(np.tri(p, dtype=bool)[:, :, None], G, 0)
+    """sum_i d_i x_ij x_ir for r <= j, (p, p, pairs), D (n, pairs); sum_i d_i x_ij, (p, pairs)."""
+    X, D = csr_product(data, indices, indptr, np.eye(p)), wide(D)
+    G = np.einsum("ij,ir,iv->jrv", X, X, D)
+    return np.where(np.tri(p, dtype=bool)[:, :, None], G, 0), X.T @ D
 
 
-def unpack(grams, q, coupled):
-    """Whole Hessians from sums (pairs of outputs, pairs of features)."""
-    blocks = np.zeros((len(grams), q, q))
-    for block, packed in zip(blocks, grams, strict=True):
-        for (j, r), value in zip(pairs(q), packed, strict=True):
-            block[j, r] = block[r, j] = value
+def centred_columns(X, start, center, q, m):
+    """Centred rows ``start`` to ``start + m`` as columns (q, m): then ones, and 0 beyond X."""
+    rows = (wide(X) - wide(center))[start : start + m]
+    A = np.zeros((q, m), dtype=WIDE)
+    A[: len(center), : len(rows)] = rows.T
+    A[len(center) :, : len(rows)] = 1
+    return A
+
+
+def weighted_gram(A, d):
+    """sum_i d_i a_i a_i' of the columns of A."""
+    A, d = wide(A, d)
+    return (A * d) @ A.T
+
+
+def dense_hessian(X, center, weight, W, coupled, by_class):
+    """Second derivatives (pairs, q, q) by the centred coordinates W (K, q), weight (1 or K, n)."""
+    K, q = W.shape
+    A = centred_columns(X, 0, center, q, len(X))
+    Z = wide(W) @ A
+    P = softmax(Z.T).T if coupled else sigmoid(Z)
+    weight = np.broadcast_to(wide(weight), P.shape)
+    chosen = [(k, other) for k, other in pairs(K) if k == other or (coupled and not by_class)]
+    return np.array(
+        [weighted_gram(A, weight[k] * P[k] * ((k == other) - P[other])) for k, other in chosen]
+    )
+
+
+def assemble(grams, coupled):
+    """Whole Hessians from the lower triangles of their blocks (pairs of outputs, q, q)."""
+    blocks = np.tril(grams) + np.tril(grams, -1).swapaxes(1, 2)
     if not coupled:
         return blocks
+    q = grams.shape[1]
     K = next(K for K in range(len(grams) + 1) if len(pairs(K)) == len(grams))
-    H = np.zeros((K, q, K, q))
+    H = np.zeros((K, q, K, q), dtype=grams.dtype)
     for (k, other), block in zip(pairs(K), blocks, strict=True):
         H[k, :, other] = H[other, :, k] = block
     return H.reshape(1, K * q, K * q)
@@ -170,14 +221,9 @@ def smooth(A, y, s, column, sides, lambda2, p, point):
 
 def hessian(A, D, lambda2, p):
     """F's Hessian (K q, K q) from second derivatives D (pairs, m) by logits."""
-    A, D = wide(A, D)
-    q = len(A)
-    K = next(K for K in range(len(D) + 1) if len(pairs(K)) == len(D))
-    H = np.zeros((K, q, K, q), dtype=WIDE)
-    for (k, other), d in zip(pairs(K), D, strict=True):
-        H[k, :, other] = H[other, :, k] = (A * d) @ A.T
-    ridge = np.tile(lambda2 * (np.arange(q) < p), K)
-    return H.reshape(K * q, K * q) + np.diag(ridge)
+    H = assemble(np.array([weighted_gram(A, d) for d in D]), coupled=True)[0]
+    ridge = lambda2 * (np.arange(len(H)) % len(A) < p)
+    return H + np.diag(ridge)
 
 
 def violation(gradient, center):

@@ -65,6 +65,7 @@ def assert_sums(results, exact, scale):
 def many_chunks(monkeypatch):
     """As many chunks as there may be, and threads whenever there are several."""
     monkeypatch.setattr(_design, "CHUNK_WORK", 1)
+    monkeypatch.setattr(_design, "ENTRY_WORK", 0)
     monkeypatch.setattr(_design, "WORTH", 0)
 
 

@@ -122,6 +122,7 @@ def test_values_are_kept_by_problem():
 @over_losses
 def test_the_number_of_threads_changes_no_bit(loss, monkeypatch):
     monkeypatch.setattr(_design, "CHUNK_WORK", 1)
+    monkeypatch.setattr(_design, "ENTRY_WORK", 0)
     monkeypatch.setattr(_design, "WORTH", 0)
     problem = make_problem(loss)
     (point,) = problem.points(1)
@@ -246,9 +247,8 @@ def test_some_of_the_rows(loss, storage, fit_intercept):
 # ---- second derivatives ---------------------------------------------------------------------
 
 PATHS = {
-    "packed": {"PACKED_FEATURES": 10**6, "PACKED_PAIRS": 0},
-    "pair by pair": {"PACKED_FEATURES": 0},
-    "packed, in blocks": {"PACKED_FEATURES": 10**6, "PACKED_PAIRS": 0, "LARGEST_BLOCK": 7},
+    "in one block": {},
+    "in blocks": {"FEWEST_ROWS": 7, "MOST_ROWS": 8, "BLOCK_ENTRIES": 0},
     "entry by entry": {"SPARSE": 1.0},
 }
 
@@ -341,7 +341,9 @@ def test_curvature_is_the_diagonal_of_the_hessian(loss, storage, fit_intercept, 
     objective = make_problem(loss, "l2", storage, fit_intercept).objective()
     (point,) = make_problem(loss, "l2", storage, fit_intercept).points(1)
     diagonal = np.einsum("mdd->md", objective.hessian(point)).reshape(point.shape)
-    np.testing.assert_allclose(objective.curvature(point), diagonal, rtol=1e-11)
+    np.testing.assert_allclose(
+        objective.curvature(objective.logit_state(point)), diagonal, rtol=1e-11
+    )
 
 
 @over_storage

@@ -54,13 +54,17 @@ def in_other_units(problem):
     return replace(problem, X=store(X))
 
 
+def diagonal_at(objective, point):
+    return diagonal(objective, objective.logit_state(point))
+
+
 @over_losses
 @over_intercepts
 def test_step_and_pull_are_adjoint(loss, fit_intercept):
     problem = in_other_units(make_problem(loss, fit_intercept=fit_intercept))
     objective = problem.objective()
     point, gradient = problem.points(2)
-    for make in (factor, factor_by_class, kronecker, diagonal):
+    for make in (factor, factor_by_class, kronecker, diagonal_at):
         is_adjoint(make(objective, 1e-6 * point), point, gradient)
 
 
@@ -212,7 +216,7 @@ def test_the_diagonal_is_that_of_the_hessian_at_the_point(loss, storage, fit_int
     problem = make_problem(loss, "l2", storage, fit_intercept)
     objective = problem.objective()
     (point,) = problem.points(1)
-    change = diagonal(objective, point)
+    change = diagonal_at(objective, point)
     H = objective.hessian(point)
     exact = np.einsum("mdd->md", H).reshape(problem.shape).copy()
     exact[:, :4] += objective.lambda2[0]
@@ -254,7 +258,7 @@ def test_null_curvature_of_constant_and_empty_features_is_positive(fit_intercept
     curvature = null_curvature(objective)
     assert (curvature > 0).all()
     assert np.isfinite(curvature).all()
-    change = diagonal(objective, objective.null_point())
+    change = diagonal_at(objective, objective.null_point())
     assert isinstance(change, Diagonal)
     assert np.isfinite(change.step(np.ones((1, curvature.size)))).all()
 
@@ -424,7 +428,7 @@ def large_problem(loss, storage="C", n=6000):
 @pytest.fixture
 def wide(monkeypatch):
     """Every X counts as wide: a class's block is made of some of the rows."""
-    monkeypatch.setattr(_preconditioner, "PACKED_FEATURES", 0)
+    monkeypatch.setattr(_preconditioner, "NARROW", 0)
 
 
 @over_losses
@@ -462,7 +466,7 @@ def test_by_class_a_sample_of_the_rows_is_the_same_every_time(loss, wide):
 
 def test_a_class_sample_is_all_rows_unless_many_fewer_do(monkeypatch):
     assert class_sample(large_problem("softmax").objective()) == 6000  # few features
-    monkeypatch.setattr(_preconditioner, "PACKED_FEATURES", 4)
+    monkeypatch.setattr(_preconditioner, "NARROW", 4)
     assert class_sample(large_problem("softmax").objective()) == 2000
     assert class_sample(large_problem("softmax", n=4000).objective()) == 4000
     monkeypatch.setattr(_preconditioner, "CLASS_ROWS_A_FEATURE", 500)

@@ -6,8 +6,6 @@ write to rows of their own, so threads share nothing and no sum depends on their
 
 from .jit import jit
 
-TILE = 16  # of a matrix that is transposed: what a few cache lines hold
-
 
 @jit
 def csr_product(data, indices, indptr, start, stop, B, C):
@@ -22,20 +20,20 @@ def csr_product(data, indices, indptr, start, stop, B, C):
     C : ndarray of shape (n_rows of A, K), C-contiguous, float64
     """
     K = B.shape[1]
-    if K == 1:  # a loop over outputs would cost more than its body
-        for i in range(start, stop):
-            total = 0.0
-            for q in range(indptr[i], indptr[i + 1]):
-                total += data[q] * B[indices[q], 0]
-            C[i, 0] += total
-        return
     for i in range(start, stop):
         row = C[i]
-        for q in range(indptr[i], indptr[i + 1]):
-            v = data[q]
-            other = B[indices[q]]
+        q, end = indptr[i], indptr[i + 1]
+        while q + 4 <= end:  # four entries share the row's loads and stores
+            v0, v1, v2, v3 = data[q], data[q + 1], data[q + 2], data[q + 3]
+            b0, b1, b2, b3 = B[indices[q]], B[indices[q + 1]], B[indices[q + 2]], B[indices[q + 3]]
             for k in range(K):
-                row[k] += v * other[k]
+                row[k] += (v0 * b0[k] + v1 * b1[k]) + (v2 * b2[k] + v3 * b3[k])
+            q += 4
+        while q < end:
+            v, b = data[q], B[indices[q]]
+            for k in range(K):
+                row[k] += v * b[k]
+            q += 1
 
 
 @jit
@@ -48,29 +46,17 @@ def csr_centred_squares(data, indices, indptr, start, stop, center, B, C):
     """
     K = B.shape[1]
     for j in range(start, stop):
-        row = C[j]
-        for q in range(indptr[j], indptr[j + 1]):
-            v = data[q] * (data[q] - 2.0 * center[j])
-            other = B[indices[q]]
+        row, c = C[j], 2.0 * center[j]
+        q, end = indptr[j], indptr[j + 1]
+        while q + 4 <= end:  # as in `csr_product`
+            v0, v1, v2, v3 = data[q], data[q + 1], data[q + 2], data[q + 3]
+            v0, v1, v2, v3 = v0 * (v0 - c), v1 * (v1 - c), v2 * (v2 - c), v3 * (v3 - c)
+            b0, b1, b2, b3 = B[indices[q]], B[indices[q + 1]], B[indices[q + 2]], B[indices[q + 3]]
             for k in range(K):
-                row[k] += v * other[k]
-
-
-@jit
-def transposed(A, B):
-    """B = A' for A (K, at least p) and B (p, K), tile by tile."""
-    p, K = B.shape
-    for start in range(0, p, TILE):
-        for k in range(K):
-            for j in range(start, min(start + TILE, p)):
-                B[j, k] = A[k, j]
-
-
-@jit
-def transposed_centred(A, total, center, B):
-    """B[k, j] = A[j, k] - total_k center_j for A (p, K) and B (K, at least p), tile by tile."""
-    p, K = A.shape
-    for start in range(0, p, TILE):
-        for k in range(K):
-            for j in range(start, min(start + TILE, p)):
-                B[k, j] = A[j, k] - total[k] * center[j]
+                row[k] += (v0 * b0[k] + v1 * b1[k]) + (v2 * b2[k] + v3 * b3[k])
+            q += 4
+        while q < end:
+            v, b = data[q] * (data[q] - c), B[indices[q]]
+            for k in range(K):
+                row[k] += v * b[k]
+            q += 1

@@ -1,7 +1,7 @@
-"""What Hessians are made of, class by class and feature by feature, rows side by side.
+"""Second derivatives of the loss by logits, products of Hessians with vectors, sparse Hessians.
 
-Here the rows run along the last axis: features A (q, m), logits and probabilities (K, m).  So every
-loop over rows uses vector registers, however few features and classes there are.
+Where rows run along the last axis, in logits and probabilities (K, m), every loop over rows uses
+vector registers, however few classes there are.
 """
 
 import numpy as np
@@ -69,18 +69,6 @@ def sigmoid_columns(Z):
 
 
 @jit
-def feature_products(A, V):
-    """V (q (q + 1) / 2, m): the products a_j a_r, j <= r, of the features A (q, m)."""
-    q, m = A.shape
-    pair = 0
-    for j in range(q):
-        for r in range(j, q):
-            for i in range(m):
-                V[pair, i] = A[j, i] * A[r, i]
-            pair += 1
-
-
-@jit
 def couple_rows(state, s, softmax, T):
     """From directions of logits to directions of residuals, in place.
 
@@ -134,16 +122,18 @@ def dense_curvature_product(X, center, state, s, softmax, V, v, G, g):
 
 
 @jit
-def csr_gram(data, indices, indptr, start, stop, D, G):
-    """G[j, r] += sum_i D[i] x_ij x_ir for r <= j, over the rows ``start <= i < stop`` of X.
+def csr_gram(data, indices, indptr, start, stop, D, G, sums):
+    """G[j, r] += sum_i D[i] x_ij x_ir, r <= j, and sums[j] += sum_i D[i] x_ij, over some rows of X.
 
     Parameters
     ----------
     data, indices, indptr : ndarray
         The CSR arrays of X; the indices of each row ascend.
     start, stop : int
+        The range of rows.
     D : ndarray of shape (stop - start, pairs), C-contiguous
     G : ndarray of shape (p, p, pairs), C-contiguous
+    sums : ndarray of shape (p, pairs), C-contiguous
     """
     pairs = D.shape[1]
     for i in range(start, stop):
@@ -152,41 +142,14 @@ def csr_gram(data, indices, indptr, start, stop, D, G):
             j = indices[a]
             if pairs == 1:
                 v = data[a] * D[i - start, 0]
+                sums[j, 0] += v
                 row = G[j]
                 for b in range(first, a + 1):
                     row[np.uint64(indices[b]), 0] += v * data[b]  # no index from the end
             else:
+                for pair in range(pairs):
+                    sums[j, pair] += data[a] * D[i - start, pair]
                 for b in range(first, a + 1):
                     r, product = indices[b], data[a] * data[b]
                     for pair in range(pairs):
                         G[j, r, pair] += product * D[i - start, pair]
-
-
-@jit
-def unpack(grams, q, coupled, H):
-    """Hessians from packed sums over rows of class products times feature products.
-
-    Parameters
-    ----------
-    grams : ndarray of shape (pairs of outputs, q (q + 1) / 2)
-    q : int
-    coupled : bool
-        Whether the pairs are all k <= l of one problem; else each is a problem of its own.
-    H : ndarray of shape (1, K q, K q) if coupled, (K, q, q) else
-        Result.
-    """
-    K = H.shape[1] // q if coupled else H.shape[0]
-    pair = 0
-    for k in range(K):
-        for other in range(k, K if coupled else k + 1):
-            problem, row, column = (0, k * q, other * q) if coupled else (k, 0, 0)
-            at = 0
-            for j in range(q):
-                for r in range(j, q):
-                    value = grams[pair, at]
-                    H[problem, row + j, column + r] = value
-                    H[problem, row + r, column + j] = value
-                    H[problem, column + j, row + r] = value
-                    H[problem, column + r, row + j] = value
-                    at += 1
-            pair += 1

@@ -1,13 +1,14 @@
 """Damped Newton for problems so small that calls would cost more than the arithmetic.
 
-One call solves a problem whose features stay in the processor's cache.  Rows come in blocks of
-equal size and run along the last axis, as in `curvature`; the last block is filled up with rows
-of weight 0.
+One call solves several problems, step by step side by side: each block of rows serves them all
+while it is in the cache.  Rows come in blocks of equal size and run along the last axis, as in
+`hessian`; the last block is filled up with rows of weight 0.
 """
 
 import numpy as np
 
 from .curvature import class_products, softmax_columns
+from .hessian import add_four, add_weighted_gram, column_logits
 from .jit import jit
 from .pointwise import exp_nonpositive, log1p_unit
 
@@ -18,112 +19,130 @@ PIVOT = 1e-12  # of the unit diagonal: below it the Hessian is singular up to ro
 
 
 @jit
-def newton_problem(A, center, y, s, column, sides, lambda2, point, tol, goal, max_iter):
-    """Newton steps on softmax (``column < 0``), or on the binary problem of class ``column``.
+def newton_problems(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, counts):
+    """Newton steps on softmax (``columns[0] < 0``), or on the binary problems of some classes.
 
-    Steps are halved until the objective falls (Armijo).  The end is the step after the one at
-    whose start the Newton decrement was below ``goal``, and no KKT violation above ``tol``.
+    Steps are halved until the objective falls (Armijo).  A problem ends with the step after the
+    one at whose start its Newton decrement was below its goal, and no KKT violation above ``tol``.
 
     Parameters
     ----------
-    A : ndarray of shape (blocks, q, m), C-contiguous, float64
+    A : ndarray of shape (blocks, q, rows), C-contiguous, float64
         Centred features, and ones where there is an intercept.
     center : ndarray of shape (p,)
         What was taken from them: violations are of the features as they were.
-    y : ndarray of shape (blocks, m), int64
-    s : ndarray of shape (blocks, m), float64
-    column : int
-    sides : ndarray of shape (2,), float64
+    y : ndarray of shape (blocks, rows), int64
+    s : ndarray of shape (blocks, rows), float64
+    columns : ndarray of shape (m,), int64
+    sides : ndarray of shape (m, 2), float64
         Binary: the factors on the weights of rows of other classes and of this one.
-    lambda2 : float
+    lambda2 : ndarray of shape (m,)
         Positive.
-    point : ndarray of shape (K, q), float64
-        In the centred coordinates; the start on entry, where Newton ends on return.
-    tol, goal : float
-    max_iter : int
-
-    Returns
-    -------
-    iterations, evaluations : int
-        Of the objective, its gradient and its second derivatives at once.
+    points : ndarray of shape (m, K, q), float64
+        In the centred coordinates; the starts on entry, where Newton ends on return.  K = 1 for
+        binary problems.
+    tol : float
+    goals : ndarray of shape (m,)
+    limits : ndarray of shape (m,), int64
+        Iterations allowed.
+    counts : ndarray of shape (m, 2), int64
+        Result: iterations, and evaluations of the objective with its derivatives.
     """
-    K, q = point.shape
-    blocks, m = y.shape
-    p = center.size
-    P, D = np.empty((K, m)), np.empty((blocks, K * (K + 1) // 2, m))
-    scratch = np.empty((2, m))
-    gradient, H = np.empty((K, q)), np.empty((K * q, K * q))
-    step, trial = np.empty(K * q), np.empty((K, q))
-    for k in range(K):
-        for j in range(q):
-            trial[k, j] = point[k, j]
-    iterations = evaluations = halvings = 0
-    value, decrement, length, last = np.inf, 0.0, 0.0, False
-    while True:
-        there = _evaluate(A, y, s, column, sides, lambda2, p, trial, P, D, scratch, gradient)
-        evaluations += 1
-        if there <= value - 2.0 * ARMIJO * length * decrement or (last and there <= value):
-            for k in range(K):
-                for j in range(q):
-                    point[k, j] = trial[k, j]
-            value = there
-            iterations = evaluations - halvings - 1
-            if last or iterations == max_iter:
-                return iterations, evaluations
-            _hessian(A, D, lambda2, p, column < 0, scratch[0], H)
-            for k in range(K):
-                for j in range(q):
-                    step[k * q + j] = gradient[k, j]
-            if not _solve(H, step):
-                return iterations, evaluations
-            decrement = 0.0
-            for k in range(K):
-                for j in range(q):
-                    decrement += 0.5 * gradient[k, j] * step[k * q + j]
-            lost = decrement <= ROUNDING * value
-            last = lost or (decrement <= goal and _violation(gradient, center) <= tol)
-            length = 1.0
-        else:
-            length *= 0.5
-            halvings += 1
-            if last or length < SHORTEST or not value < np.inf:
-                return iterations, evaluations
-        for k in range(K):
-            for j in range(q):
-                trial[k, j] = point[k, j] - length * step[k * q + j]
+    m, K, q = points.shape
+    blocks, p, size = A.shape[0], center.size, K * q
+    P, D = np.empty((K, A.shape[2])), np.empty((K * (K + 1) // 2, A.shape[2]))
+    scratch = np.empty((4, A.shape[2]))
+    gradient, H = np.empty((m, K, q)), np.empty((m, size, size))
+    step, trial = np.empty((m, size)), points.copy()
+    value, there, decrement, length = np.full(m, np.inf), np.zeros(m), np.zeros(m), np.zeros(m)
+    going, last = np.full(m, True), np.full(m, False)
+    left = m
+    while left:
+        for c in range(m):
+            if going[c]:
+                there[c] = _penalty(lambda2[c], p, trial[c], gradient[c], H[c])
+        for block in range(blocks):
+            a = A[block]
+            for c in range(m):
+                if going[c]:
+                    column_logits(a, trial[c], P)
+                    if columns[c] < 0:
+                        there[c] += _softmax(y[block], s[block], P, D, scratch)
+                    else:
+                        there[c] += _sigmoid(y[block], s[block], columns[c], sides[c], P[0], D[0])
+                    _add_derivatives(a, P, D, scratch, not last[c], gradient[c], H[c])
+        for c in range(m):
+            if not going[c]:
+                continue
+            counts[c, 1] += 1
+            enough = value[c] - 2.0 * ARMIJO * length[c] * decrement[c]
+            if there[c] <= enough or (last[c] and there[c] <= value[c]):
+                if value[c] < np.inf:
+                    counts[c, 0] += 1
+                points[c] = trial[c]
+                value[c] = there[c]
+                going[c] = not last[c] and counts[c, 0] < limits[c]
+                if going[c]:
+                    _complete(H[c], K, p, columns[c] < 0)
+                    going[c], decrement[c] = _newton_step(H[c], gradient[c], step[c])
+                    near = decrement[c] <= goals[c] and _violation(gradient[c], center) <= tol
+                    last[c] = near or decrement[c] <= ROUNDING * value[c]
+                    length[c] = 1.0
+            else:
+                length[c] *= 0.5
+                going[c] = not last[c] and length[c] >= SHORTEST and value[c] < np.inf
+            if going[c]:
+                for k in range(K):
+                    for j in range(q):
+                        trial[c, k, j] = points[c, k, j] - length[c] * step[c, k * q + j]
+            else:
+                left -= 1
 
 
 @jit
-def _evaluate(A, y, s, column, sides, lambda2, p, point, P, D, scratch, gradient):
-    """F at ``point``, its gradient, and the second derivatives by logits, pair by pair, in D."""
+def _penalty(lambda2, p, point, gradient, H):
+    """The penalty; gradient and Hessian H begin with it."""
     K, q = point.shape
-    m = A.shape[2]
     value = 0.0
+    for a in range(K * q):
+        for b in range(K * q):
+            H[a, b] = 0.0
     for k in range(K):
         for j in range(q):
             ridge = lambda2 * point[k, j] if j < p else 0.0
             value += 0.5 * ridge * point[k, j]
             gradient[k, j] = ridge
-    for block in range(A.shape[0]):
-        a = A[block]
-        for k in range(K):
-            for i in range(m):
-                P[k, i] = 0.0
-            for j in range(q):
-                w = point[k, j]
-                for i in range(m):
-                    P[k, i] += w * a[j, i]
-        if column < 0:
-            value += _softmax(y[block], s[block], P, D[block], scratch)
-        else:
-            value += _sigmoid(y[block], s[block], column, sides, P[0], D[block, 0])
-        for k in range(K):
-            for j in range(q):
-                total = 0.0
-                for i in range(m):
-                    total += P[k, i] * a[j, i]
-                gradient[k, j] += total
+            H[k * q + j, k * q + j] = lambda2 if j < p else 0.0
     return value
+
+
+@jit
+def _add_derivatives(a, R, D, scratch, second, gradient, H):
+    """First derivatives from residuals R (K, rows), and ``second`` ones from those by logits."""
+    K, rows = R.shape
+    q = a.shape[0]
+    whole = q - q % 4
+    for k in range(K):
+        for j in range(0, whole, 4):
+            t0 = t1 = t2 = t3 = 0.0
+            for i in range(rows):
+                r = R[k, i]
+                t0, t1 = t0 + r * a[j, i], t1 + r * a[j + 1, i]
+                t2, t3 = t2 + r * a[j + 2, i], t3 + r * a[j + 3, i]
+            gradient[k, j] += t0
+            gradient[k, j + 1] += t1
+            gradient[k, j + 2] += t2
+            gradient[k, j + 3] += t3
+        for j in range(whole, q):
+            total = 0.0
+            for i in range(rows):
+                total += R[k, i] * a[j, i]
+            gradient[k, j] += total
+    pair = 0
+    for k in range(K if second else 0):
+        for other in range(k, K):
+            add_weighted_gram(a, D[pair], scratch, H, other * q, k * q)
+            pair += 1
 
 
 @jit
@@ -159,47 +178,14 @@ def _sigmoid(y, s, column, sides, z, d):
 
 
 @jit
-def _hessian(A, D, lambda2, p, softmax, weighted, H):
-    """The lower triangle of F's Hessian, (K q, K q); softmax's flat direction filled in."""
-    blocks, q, m = A.shape
-    K = H.shape[0] // q
-    for a in range(K * q):
-        for b in range(a + 1):
-            H[a, b] = 0.0
-    for block in range(blocks):
-        a, pair = A[block], 0
-        for k in range(K):
-            for other in range(k, K):
-                d = D[block, pair]
-                pair += 1
-                for j in range(q):
-                    for i in range(m):
-                        weighted[i] = d[i] * a[j, i]
-                    for r in range(j, q - 3, 4):  # four at a time share the loads of `weighted`
-                        t0 = t1 = t2 = t3 = 0.0
-                        for i in range(m):
-                            w = weighted[i]
-                            t0 += w * a[r, i]
-                            t1 += w * a[r + 1, i]
-                            t2 += w * a[r + 2, i]
-                            t3 += w * a[r + 3, i]
-                        H[other * q + r, k * q + j] += t0
-                        H[other * q + r + 1, k * q + j] += t1
-                        H[other * q + r + 2, k * q + j] += t2
-                        H[other * q + r + 3, k * q + j] += t3
-                    for r in range(q - (q - j) % 4, q):
-                        total = 0.0
-                        for i in range(m):
-                            total += weighted[i] * a[r, i]
-                        H[other * q + r, k * q + j] += total
-    for k in range(K):  # blocks of two classes are symmetric too
+def _complete(H, K, p, softmax):
+    """The lower triangle of the Hessian from those of its blocks; softmax's flat direction."""
+    q = H.shape[0] // K
+    for k in range(K):
         for other in range(k + 1, K):
             for j in range(q):
                 for r in range(j + 1, q):
                     H[other * q + j, k * q + r] = H[other * q + r, k * q + j]
-    for k in range(K):
-        for j in range(p):
-            H[k * q + j, k * q + j] += lambda2
     if softmax and q > p:  # it does not see a shift of all intercepts
         curvature = 0.0
         for k in range(K):
@@ -207,6 +193,21 @@ def _hessian(A, D, lambda2, p, softmax, weighted, H):
         for k in range(K):
             for other in range(k + 1):
                 H[k * q + p, other * q + p] += curvature / (K * K)
+
+
+@jit
+def _newton_step(H, gradient, step):
+    """Whether H is positive definite; the step (its negative) and the Newton decrement."""
+    K, q = gradient.shape
+    for k in range(K):
+        for j in range(q):
+            step[k * q + j] = gradient[k, j]
+    definite = _solve(H, step)
+    decrement = 0.0
+    for k in range(K):
+        for j in range(q):
+            decrement += 0.5 * gradient[k, j] * step[k * q + j]
+    return definite, decrement
 
 
 @jit
@@ -239,23 +240,13 @@ def _solve(H, x):
         for b in range(a + 1):
             H[a, b] *= scale[a] * scale[b]
         x[a] *= scale[a]
+    if not _cholesky(H):
+        return False
     for a in range(d):
-        row = H[a]
-        for b in range(a + 1):
-            other = H[b]
-            total = row[b]
-            for c in range(b):
-                total -= row[c] * other[c]
-            if b < a:
-                row[b] = total / other[b]
-            else:
-                if not total > PIVOT:
-                    return False
-                row[a] = np.sqrt(total)
         total = x[a]
         for c in range(a):
-            total -= row[c] * x[c]
-        x[a] = total / row[a]
+            total -= H[a, c] * x[c]
+        x[a] = total / H[a, a]
     for a in range(d - 1, -1, -1):
         x[a] /= H[a, a]
         for c in range(a):
@@ -263,3 +254,52 @@ def _solve(H, x):
     for a in range(d):
         x[a] *= scale[a]
     return True
+
+
+@jit
+def _cholesky(H):
+    """The lower triangle of H becomes L, L L' = H; False if a pivot is lost in rounding.
+
+    Four rows and four columns at a time: sixteen sums in registers, as in `add_weighted_gram`.
+    """
+    d = H.shape[0]
+    for first in range(0, d, 4):
+        rows = min(4, d - first)
+        for b in range(0, first if rows == 4 else 0, 4):
+            t00 = t01 = t02 = t03 = t10 = t11 = t12 = t13 = 0.0
+            t20 = t21 = t22 = t23 = t30 = t31 = t32 = t33 = 0.0
+            for c in range(b):
+                h0, h1, h2, h3 = H[b, c], H[b + 1, c], H[b + 2, c], H[b + 3, c]
+                h = H[first, c]
+                t00, t01, t02, t03 = t00 - h * h0, t01 - h * h1, t02 - h * h2, t03 - h * h3
+                h = H[first + 1, c]
+                t10, t11, t12, t13 = t10 - h * h0, t11 - h * h1, t12 - h * h2, t13 - h * h3
+                h = H[first + 2, c]
+                t20, t21, t22, t23 = t20 - h * h0, t21 - h * h1, t22 - h * h2, t23 - h * h3
+                h = H[first + 3, c]
+                t30, t31, t32, t33 = t30 - h * h0, t31 - h * h1, t32 - h * h2, t33 - h * h3
+            add_four(H, first, b, t00, t01, t02, t03)
+            add_four(H, first + 1, b, t10, t11, t12, t13)
+            add_four(H, first + 2, b, t20, t21, t22, t23)
+            add_four(H, first + 3, b, t30, t31, t32, t33)
+            for a in range(first, first + 4):
+                _divide(H, a, b, b, b + 4)
+        for a in range(first, first + rows):
+            _divide(H, a, first if rows == 4 else 0, 0, a)
+            pivot = H[a, a]
+            for c in range(a):
+                pivot -= H[a, c] * H[a, c]
+            if not pivot > PIVOT:
+                return False
+            H[a, a] = np.sqrt(pivot)
+    return True
+
+
+@jit
+def _divide(H, a, first, start, stop):
+    """Entries ``first`` to ``stop`` of row a of L; of the sums, the part from ``start`` is left."""
+    for b in range(first, stop):
+        total = H[a, b]
+        for c in range(start, b):
+            total -= H[a, c] * H[b, c]
+        H[a, b] = total / H[b, b]

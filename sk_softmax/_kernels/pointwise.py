@@ -112,6 +112,9 @@ def sigmoid_residual(Z, y, s, columns, positive, negative, loss):
         ``sum_i s_ik * log(1 + exp(-+z_ik))`` is added to it.
     """
     m, K = Z.shape
+    if K == 1:
+        loss[0] += _one_sigmoid_residual(Z.ravel(), y, s, columns[0], positive[0], negative[0])
+        return
     own = np.full(m, -1)
     for i in range(m):
         for k in range(K):
@@ -140,3 +143,20 @@ def sigmoid_residual(Z, y, s, columns, positive, negative, loss):
             z[k] *= weight
         if c >= 0:
             z[c] = residual
+
+
+@jit(in_order=True)
+def _one_sigmoid_residual(z, y, s, column, positive, negative):
+    """`sigmoid_residual` of one output, without branches; the loss."""
+    losses = np.empty(z.size)
+    for i in range(z.size):
+        sign = 1.0 if y[i] == column else -1.0
+        weight = s[i] * (positive if y[i] == column else negative)
+        margin = -sign * z[i]
+        t = exp_nonpositive(-abs(margin))
+        losses[i] = weight * ((margin if not margin <= 0.0 else 0.0) + log1p_unit(t))
+        z[i] = -sign * weight * ((1.0 if margin >= 0.0 else t) / (1.0 + t))
+    loss = 0.0
+    for i in range(z.size):
+        loss += losses[i]
+    return loss

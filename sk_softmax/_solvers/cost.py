@@ -4,7 +4,6 @@ Costs are in multiplications of a large matrix product, of which a core makes so
 nanosecond.  Other work counts as many as take the same time; the factors were measured.
 """
 
-from .._curvature import PACKED_FEATURES, PACKED_PAIRS
 from .._design import CSRDesign
 from .._objective import Objective
 from .._preconditioner import (
@@ -17,6 +16,7 @@ from .._preconditioner import (
 CALLS = 5e6  # the calls around an evaluation of F
 KERNEL = 4  # a multiplication in a sweep of a dense X: half the speed, and each entry serves twice
 SPARSE_ENTRY, SPARSE_KERNEL = 80, 10  # the same for an entry of a CSR matrix, and each output
+TILE, TILE_SIDE = 0.375, 4  # one of q * q in a Hessian's register tiles; and one more of q
 SCATTER = 30  # one in a Hessian made entry by entry
 EXPONENTIAL = 20  # an exponential and what a probability needs beside it
 NEWTON_STEPS = 4.0  # on all rows, after those on samples
@@ -41,7 +41,7 @@ def hessian(objective: Objective, rows: float) -> float:
     """Hessians on so many rows."""
     K, q = objective.K, objective.q
     pairs = K * (K + 1) // 2 if objective.coupled else K
-    dense = rows * pairs * _products(q, pairs)
+    dense = rows * pairs * _products(q)
     if isinstance(objective.design, CSRDesign):
         entries = objective.design.X.nnz / max(1, objective.design.n)
         return min(SCATTER * rows * entries**2 * pairs, dense)
@@ -81,7 +81,7 @@ def whole_change(objective: Objective) -> float:
 def class_change(objective: Objective) -> float:
     """A change of variables from the diagonal blocks of softmax's Hessian, class by class."""
     K, q = objective.K, objective.q
-    return class_sample(objective) * K * _products(q, K) + K * q**3 / 3
+    return class_sample(objective) * K * _products(q) + K * q**3 / 3
 
 
 def by_class(objective: Objective) -> bool:
@@ -119,6 +119,6 @@ def sampled(objective: Objective) -> bool:
 ROWS_A_COORDINATE = 8  # that a part of the rows must have
 
 
-def _products(q: int, pairs: int) -> float:
-    packed = q <= PACKED_FEATURES and pairs >= PACKED_PAIRS
-    return q * (q + 1) / 2 if packed else q * q
+def _products(q: int) -> float:
+    """A row's products of q features with each other, half of them, in register tiles."""
+    return TILE * q * q + TILE_SIDE * q

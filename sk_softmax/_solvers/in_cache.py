@@ -1,14 +1,15 @@
 """Newton's method on problems so small that calls would cost more than the arithmetic.
 
-All iterations of a problem are one call (see the kernels), on a copy of X that stays in the
-processor's cache.  One-vs-all problems are solved one by one: they share no pass over X, but what
-they share of the cache is faster.
+All iterations of some problems are one call (see the kernels), on a copy of X by blocks of rows:
+each block serves all of them while it is in the processor's cache.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
+from .._curvature import LANES
 from .._design import WORTH
 from .._objective import Objective
 from .._preconditioner import Centring
@@ -17,10 +18,12 @@ from .cost import ROWS_A_COORDINATE
 from .samples import FRACTIONS, NOISE
 from .solution import Control
 
-FEATURES = 2**19  # entries of X that stay in a core's cache with what is made of them
+FEATURES = 2**22  # entries of X that are copied, at most
 ROWS = 512  # in a block of them
-WORK = 2e7  # multiplications in a step up to which they are made in one call
-BEYOND = 1e-3  # of the goal: where the iterations in one call end
+GROUPS = 2  # of problems for each thread, at least; those of a group share each block of rows
+HESSIANS = 2**17  # entries of all Hessians of a group, unless it is a single problem
+WORK = 4e7  # multiplications in a step up to which they are made in one call
+BEYOND = 0.1  # of the goal: where the iterations in one call end
 ROWS_A_CLASS = 2  # times a problem's coordinates: fewer are no sample of a class
 
 
@@ -29,8 +32,7 @@ def fits_in_cache(objective: Objective) -> bool:
     n, q, size = objective.design.n, objective.q, objective.hessian_size
     outputs = size // q if q else 0
     work = n * size * (q + outputs) + size**3 / 3
-    small = n * q <= FEATURES and n * outputs * (outputs + 1) <= FEATURES
-    return small and 0 < work <= WORK and bool((objective.lambda2 > 0).all())
+    return n * q <= FEATURES and 0 < work <= WORK and bool((objective.lambda2 > 0).all())
 
 
 def newton_in_cache(objective: Objective, control: Control, start: Array) -> tuple[Array, Array]:
@@ -38,7 +40,7 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> tup
 
     They go on beyond the goal, which costs little, so that the duality gap certifies the end.
     """
-    from .._kernels.newton import newton_problem
+    from .._kernels.newton import newton_problems
 
     target, n = objective.target, objective.design.n
     A, y, s = _blocks(objective)
@@ -46,37 +48,40 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> tup
     point = centring.apply(start)
     parts = list(_parts(objective, control, y, s))
 
-    def problem(k: int) -> tuple[int, int]:
-        column, sides, own = -1, np.ones(2), point
-        if not objective.coupled:
-            assert target.positive is not None
-            assert target.negative is not None
-            column, own = target.columns[k], point[k : k + 1]
-            sides = np.array([target.negative[k], target.positive[k]])
-        iterations = rows = 0
+    problems = point[None] if objective.coupled else point[:, None]
+    columns, sides = np.array([-1]), np.ones((1, 2))
+    if target.positive is not None and target.negative is not None:
+        columns, sides = target.columns, np.column_stack([target.negative, target.positive])
+
+    def solve(some: slice) -> tuple[Array, Array]:
+        iterations, rows = np.zeros((2, some.stop - some.start), np.int64)
         for count, scale, tol, goal in parts:
-            steps, evaluations = newton_problem(
+            counts = np.zeros((iterations.size, 2), np.int64)
+            newton_problems(
                 A[:count],
                 objective.center,
                 y[:count],
                 s[:count] * scale,
-                column,
-                sides,
-                objective.lambda2[k],
-                own,
+                columns[some],
+                sides[some],
+                objective.lambda2[some],
+                problems[some],
                 tol,
-                goal[k],
+                goal[some],
                 control.max_iter - iterations,
+                counts,
             )
-            iterations += steps
-            rows += evaluations * n * count // y.shape[0]
+            iterations += counts[:, 0]
+            rows += counts[:, 1] * n * count // y.shape[0]
         return iterations, rows
 
-    problems = range(objective.n_problems)
-    work = objective.n_problems * n * objective.hessian_size**2
-    counts = np.array(objective.workers.map(problem, problems, work >= WORTH))
-    objective.counts["rows"] += int(counts[:, 1].max())
-    return centring.undo(point), counts[:, 0]
+    m = objective.n_problems
+    groups = max(GROUPS * objective.workers.n_threads, m * objective.hessian_size**2 // HESSIANS)
+    ends = [m * group // min(m, groups) for group in range(min(m, groups) + 1)]
+    work = m * n * objective.hessian_size**2
+    found = objective.workers.map(solve, [slice(*e) for e in pairwise(ends)], work >= WORTH)
+    objective.counts["rows"] += max(int(rows.max()) for _, rows in found)
+    return centring.undo(point), np.concatenate([iterations for iterations, _ in found])
 
 
 def _blocks(objective: Objective) -> tuple[Array, Array, Array]:
@@ -87,12 +92,13 @@ def _blocks(objective: Objective) -> tuple[Array, Array, Array]:
     n, p, target = objective.design.n, objective.p, objective.target
     count = -(-n // ROWS)
     m = -(-n // count)
+    m += -m % LANES
     A = np.zeros((count, objective.q, m))
     y, s = np.zeros((count, m), np.int64), np.zeros((count, m))
     for block, a in enumerate(A):
         rows = slice(0, n) if count == 1 else np.arange(block, n, count)
         ((_, X),) = objective.design.row_blocks(rows, m)
-        np.subtract(X.T, objective.center[:, None], out=a[:p, : X.shape[0]])
+        objective.centre_into(X, a)
         a[p:] = 1.0
         y[block, : X.shape[0]], s[block, : X.shape[0]] = target.y[rows], target.s[rows]
     return A, y, s

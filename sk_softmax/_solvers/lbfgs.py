@@ -31,7 +31,7 @@ from .._preconditioner import (
 from .._typing import Array
 from . import cost
 from .continuation import continuation
-from .newton import Factored, newton_step, newton_steps
+from .newton import Factored, by_feature, newton_step, newton_steps
 from .samples import rough_start
 from .solution import Control, Run, Solution
 
@@ -39,6 +39,7 @@ SHORTEST, LONGEST = 8, 200  # iterations between renewals
 WINDOW, SLOW = 4, 0.5  # iterations over which what is left should have halved in each
 LARGEST_NULL = 1000  # features up to which the null model's eigenvectors are cheap
 MEMORY = {Factor: 30, Kronecker: 30, Diagonal: 10}  # wide X: vectors cost as much as sweeps
+NEARLY_WHOLE = 0.25  # of a Newton step: nearly separable classes leave less
 AHEAD = 0.1  # of the goal: where an approximate Hessian's estimate is believed to have reached it
 FAR_AHEAD = 1e-10  # the same where the gap may certify: waiting is cheaper than an exact Hessian
 
@@ -52,18 +53,17 @@ def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
         start, iterations = continuation(objective, control, start, newton_steps)
     run = Run(objective, control, start)
     run.count(run.open, iterations)
-    if iterations == 0 or factors:  # after a continuation Newton steps are enough
+    if factors or (iterations == 0 and not by_feature(objective)):  # else Newton steps are enough
         _minimise(run)
     newton_steps(run)
     return run.solution("lbfgs")
 
 
 def _minimise(run: Run) -> None:
-    """L-BFGS; Newton steps where they are cheaper."""
+    """L-BFGS; Newton steps where they are cheaper, for as long as they are nearly whole."""
     if cost.exact(run.objective):
-        newton_steps(run)
-    else:
-        _stages(run)
+        newton_steps(run, NEARLY_WHOLE)
+    _stages(run)
 
 
 def _stages(run: Run) -> None:

@@ -11,20 +11,26 @@ Boyd and Vandenberghe (2004), "Convex Optimization", section 9.5: damped Newton 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
+from .._design import CSRDesign
 from .._objective import Objective
 from .._preconditioner import (
     Change,
+    Diagonal,
     Factor,
     can_factor,
     can_factor_by_class,
+    diagonal,
     factor,
+    without_blocks,
     without_factor,
 )
 from .._typing import Array
+from .by_feature import solve_by_feature
 from .certificate import optimality
 from .conjugate_gradient import CERTAIN, LOOSE, conjugate_gradient
 from .continuation import continuation
@@ -57,18 +63,27 @@ def newton(objective: Objective, control: Control, start: Array) -> Solution:
     return run.solution("newton")
 
 
-def newton_steps(run: Run) -> None:
-    """Newton steps for the open problems of ``run`` until each is done or stuck."""
-    while run.goes_on:
+def newton_steps(run: Run, shortest: float = 0.0) -> None:
+    """Newton steps for the open problems of ``run`` until each is done or stuck.
+
+    They end, too, after a step of which the line search left less than ``shortest``.
+    """
+    length = 1.0
+    while run.goes_on and length >= shortest:
         part = run.part(run.open)
-        newton_step(run, _system(part, run.point[run.rows(run.open)]))
+        length = newton_step(run, _system(part, run.point[run.rows(run.open)]))
 
 
-def newton_step(run: Run, system: "Factored | Iterative") -> None:
+def newton_step(run: Run, system: "Factored | Iterative") -> float:
     """One step for the open problems; those that the decrement certifies are done with it.
 
     The step that comes with a certificate is taken too: it costs one pass, and leaves a far
     smaller gap behind.
+
+    Returns
+    -------
+    length : float
+        What the line search left of the step, at least, of the problems that go on.
     """
     active = run.open
     part, rows = run.part(active), run.rows(active)
@@ -76,7 +91,8 @@ def newton_step(run: Run, system: "Factored | Iterative") -> None:
     step, decrement = system.solve(here.slope)
     certified = run.certified(active, decrement if system.certifies else None)
     run.count(active)
-    there, accepted = _line_search(part, here, step, decrement, system, certified, run.control.tol)
+    tol = run.control.tol
+    there, accepted, length = _line_search(part, here, step, decrement, system, certified, tol)
     if accepted.any():
         take = part.per_output(accepted)[:, 0]
         run.accept(active[accepted], there.point[take], there.loss[accepted], there.gradient[take])
@@ -89,6 +105,7 @@ def newton_step(run: Run, system: "Factored | Iterative") -> None:
     run.finish(active[stuck & near], Status.PRECISION)
     run.finish(active[stuck & ~near], Status.STALLED)
     run.note_state("newton", decrement=float(decrement.max()))
+    return float(length[~certified].min(initial=1.0))
 
 
 @dataclass
@@ -116,8 +133,8 @@ def _line_search(
     system: "Factored | Iterative",
     certified: Array,
     tol: float,
-) -> tuple[_Trial, Array]:
-    """Where the steps lead, and which problems make progress there, a mask (m,).
+) -> tuple[_Trial, Array, Array]:
+    """Where the steps lead, which problems make progress there, a mask (m,), and the lengths.
 
     A problem that is ``certified`` already moves only where it stays so.
     """
@@ -147,8 +164,8 @@ def _line_search(
         length[whole & still_falls] = 2.0
         further = evaluate()
         if (further.value <= there.value).all():
-            return further, falls
-    return there, falls
+            return further, falls, length
+    return there, falls, length
 
 
 @dataclass
@@ -182,9 +199,7 @@ class Iterative:
 
     def solve(self, gradient: Array) -> tuple[Array, Array]:
         """The Newton step by conjugate gradients, and its decrement."""
-        pulled = self.change.pull(gradient)
-        u = conjugate_gradient(self._product(), pulled, *(CERTAIN if self.certifies else LOOSE))
-        return -self.change.step(u), (u * pulled).sum(axis=1) / 2
+        return self._solve(gradient, *(CERTAIN if self.certifies else LOOSE))
 
     @property
     def certifies(self) -> bool:
@@ -193,10 +208,14 @@ class Iterative:
 
     def certificate(self, gradient: Array) -> Array:
         """The decrement from a solve that is exact enough to certify, (m,)."""
-        pulled = self.change.pull(gradient)
-        u = conjugate_gradient(self._product(), pulled, *CERTAIN)
-        return (u * pulled).sum(axis=1) / 2
+        return self._solve(gradient, *CERTAIN)[1]
 
+    def _solve(self, gradient: Array, tol: float, max_iter: int) -> tuple[Array, Array]:
+        pulled = self.change.pull(gradient)
+        u = conjugate_gradient(self._product, pulled, tol, max_iter)
+        return -self.change.step(u), (u * pulled).sum(axis=1) / 2
+
+    @cached_property
     def _product(self) -> Callable[[Array], Array]:
         """M' H M as a map."""
         change = self.change
@@ -213,7 +232,35 @@ class Iterative:
         return np.sqrt(2 * self.solve(gradient)[1])
 
 
+@dataclass
+class IterativeByFeature(Iterative):
+    """The same for a wide sparse X, with the Hessian's diagonal for a change of variables."""
+
+    change: Diagonal
+    state: Array
+
+    @classmethod
+    def at(cls, part: Objective, point: Array) -> "IterativeByFeature":
+        state = part.logit_state(point)
+        return cls(part, point, diagonal(part, state), state)
+
+    def _solve(self, gradient: Array, tol: float, max_iter: int) -> tuple[Array, Array]:
+        pulled = self.change.centring.pull(gradient)
+        step, decrement = solve_by_feature(
+            self.part, self.state, self.change, pulled, tol, max_iter
+        )
+        return -self.change.centring.undo(step), decrement
+
+
+def by_feature(part: Objective) -> bool:
+    """Whether X is sparse, and too wide for any but the Hessian's diagonal."""
+    sparse = isinstance(part.design, CSRDesign) and bool(part.lambda2.all())
+    return sparse and without_blocks(part)
+
+
 def _system(part: Objective, point: Array) -> Factored | Iterative:
     if can_factor(part):
         return Factored(factor(part, point))
+    if by_feature(part):
+        return IterativeByFeature.at(part, point)
     return Iterative(part, point, without_factor(part, point))

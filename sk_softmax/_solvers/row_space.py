@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import qr
+from scipy.linalg import lapack, qr
 
 from .._design import make_design
 from .._objective import Objective
@@ -40,25 +40,34 @@ def in_row_space(objective: Objective) -> tuple[Objective, Callable[[Array], Arr
         )
         - center
     )
-    V, R = qr(X.T, mode="economic", check_finite=False)
-    design = make_design(np.ascontiguousarray(R.T))
+    (reflectors, tau), R = qr(X.T, mode="raw", check_finite=False)
+    n = objective.design.n
+    design = make_design(np.ascontiguousarray(R[:n].T))
+
+    def times(rows: Array, transposed: bool) -> Array:
+        """Rows (K, p) times Q or its transpose; V is the first n columns of Q (p, p)."""
+        c = np.asfortranarray(rows.T)
+        work = 64 * c.shape[1]
+        product, _, _ = lapack.dormqr("L", "T" if transposed else "N", reflectors, tau, c, work)
+        return product.T
 
     def rotate(sums: Array) -> Array:
         weight = sums[:, p:] if objective.fit_intercept else np.zeros((sums.shape[0], 1))
-        return np.column_stack([(sums[:, :p] - weight * center) @ V, sums[:, p:]])
+        return np.column_stack([times(sums[:, :p] - weight * center, True)[:, :n], sums[:, p:]])
 
     rotated = replace(
         objective,
         design=design,
         class_sums=rotate(objective.class_sums),
         means=rotate(objective.means),
-        center=np.zeros(design.p),
+        center=np.zeros(n),
         counts=Counter(),
     )
 
     def restore(point: Array) -> Array:
-        step = np.column_stack([point[:, : V.shape[1]] @ V.T, point[:, V.shape[1] :]])
-        return Centring(center).undo(step)
+        padded = np.zeros((point.shape[0], p))
+        padded[:, :n] = point[:, :n]
+        return Centring(center).undo(np.column_stack([times(padded, False), point[:, n:]]))
 
     return rotated, restore
 

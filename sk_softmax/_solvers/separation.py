@@ -29,24 +29,20 @@ regression models".
 Lawson and Hanson (1974), "Solving least squares problems", chapter 23.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import lapack
 
 from .._curvature import add_square, mirrored
 from .._design import blocks_of, cut
-from .._factor import SINGULAR
 from .._objective import Objective
-from .._preconditioner import CONSTANT, factorable, stratified_rows
+from .._preconditioner import factorable, stratified_rows
 from .._typing import Array
 from .row_space import LARGEST_BASIS
+from .whitened_rows import ROWS, Rows, inverse_roots
 
 EPS = float(np.finfo(float).eps)
-ROWS = 2048  # in a block
-KEPT = 2**23  # entries of all rows' coordinates that are kept
 SAMPLE = 8  # rows a coordinate whose weights are changed
 SMALLEST_SAMPLE = 2000
 PACKED = 32  # coordinates up to which a class's rows are multiplied with themselves once
@@ -105,7 +101,7 @@ def _gains(objective: Objective, point: Array, parts: Sequence[Part]) -> dict[Pa
     n, q = objective.design.n, objective.q
     wanted = max(SMALLEST_SAMPLE, SAMPLE * q * (objective.K - 1 if None in parts else 1))
     sample = stratified_rows(objective, wanted, point) if n >= 2 * wanted else None
-    rows = _Rows(objective, whiten=n < q)
+    rows = Rows(objective, whiten=n < q)
     bound: dict[Part, Array | None] = {}
     for part in parts:
         pairs = _Pairs(rows, point, part)
@@ -114,7 +110,7 @@ def _gains(objective: Objective, point: Array, parts: Sequence[Part]) -> dict[Pa
     if not bound:
         return {}
     if n >= q:
-        rows = _Rows(objective, whiten=True)
+        rows = Rows(objective, whiten=True)
     if not rows.r:  # no feature varies
         return {}
     found = {part: _Pairs(rows, point, part).gains(those) for part, those in bound.items()}
@@ -146,85 +142,6 @@ def _codes(y: Array, gains: Array) -> Array:
     return whole if whole.size else np.flatnonzero(most)
 
 
-class _Rows:
-    """The rows in coordinates c_i, (r,): centred where there is an intercept, and without units.
-
-    Parameters
-    ----------
-    objective : Objective
-    whiten : bool
-        Whether sum_i c_i c_i' = I, so that collinear features do not matter; else features are
-        just scaled, which is cheaper.
-    """
-
-    def __init__(self, objective: Objective, whiten: bool) -> None:
-        self.objective, self.n = objective, objective.design.n
-        self._basis: Array | None = None  # (q, r), or (q,) for a diagonal
-        self._kept: Array | None = None  # (n, r)
-        if not whiten:
-            squares = sum((A * A).sum(axis=0) for _, A in self.blocks())
-            basis = _scale(squares, self._noise)
-        elif self.n < objective.q:
-            basis = _whitening_wide(self.take(np.arange(self.n)), self._noise)
-        else:
-            basis = _whitening(objective.gram(np.arange(self.n), np.ones(self.n)), self._noise)
-        self._basis, self.r = basis, basis.shape[-1]
-        if self.n * self.r <= KEPT:
-            self._kept = np.concatenate([C for _, C in self.blocks()])
-
-    @property
-    def _noise(self) -> Array:
-        """What rounding of its mean leaves of a constant feature's sum of squares, (q,)."""
-        noise = np.zeros(self.objective.q)
-        noise[: self.objective.p] = (CONSTANT * self.objective.center) ** 2 * self.n
-        return noise
-
-    @cached_property
-    def lengths(self) -> Array:
-        """Of the c_i, (n,); 1 for 0."""
-        lengths = np.concatenate([np.linalg.norm(C, axis=1) for _, C in self.blocks()])
-        return np.where(lengths > 0, lengths, 1.0)
-
-    def take(self, at: Array | slice) -> Array:
-        """c_i of some rows, (m, r)."""
-        if self._kept is not None:
-            return self._kept[at]
-        objective = self.objective
-        count = at.stop - at.start if isinstance(at, slice) else at.size
-        A = np.ones((count, objective.q))
-        for _, X in objective.design.row_blocks(at, count):
-            np.subtract(X, objective.center, out=A[:, : objective.p])
-        if self._basis is None:
-            return A
-        return A * self._basis if self._basis.ndim == 1 else A @ self._basis
-
-    def blocks(self, among: Array | slice | None = None) -> Iterator[tuple[Any, Array]]:
-        """Blocks of rows, of all or of some, and their c_i."""
-        for at in blocks_of(slice(0, self.n) if among is None else among, ROWS):
-            yield at, self.take(at)
-
-
-def _scale(squares: Array, noise: Any) -> Array:
-    """1 over the square roots, 0 where there is but noise."""
-    return 1 / np.sqrt(np.where(squares > noise, squares, np.inf))
-
-
-def _whitening(gram: Array, noise: Array) -> Array:
-    """B (q, r) with B' gram B = I, for as many directions as rounding leaves."""
-    scale = _scale(gram.diagonal(), noise)
-    values, vectors = np.linalg.eigh(gram * scale[:, None] * scale)
-    kept = values > SINGULAR * scale.size * EPS
-    return scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-
-
-def _whitening_wide(A: Array, noise: Array) -> Array:
-    """The same for A (n, q) with more columns than rows, B' A' A B = I."""
-    scale = _scale((A * A).sum(axis=0), noise)
-    _, values, vectors = np.linalg.svd(A * scale, full_matrices=False)
-    kept = values**2 > SINGULAR * scale.size * EPS
-    return scale[:, None] * vectors[kept].T / values[kept]
-
-
 class _Pairs:
     """The pairs of softmax, or of one output's class against all others.
 
@@ -233,12 +150,12 @@ class _Pairs:
 
     Parameters
     ----------
-    rows : _Rows
+    rows : Rows
     point : ndarray of shape (K, q)
     part : int or None
     """
 
-    def __init__(self, rows: _Rows, point: Array, part: Part) -> None:
+    def __init__(self, rows: Rows, point: Array, part: Part) -> None:
         target = rows.objective.target
         self.rows = rows
         self.y = target.y
@@ -425,7 +342,7 @@ def _solve(H: Array, total: Array) -> tuple[Array, bool]:
     Along directions in which H is flat, v is arbitrary.
     """
     diagonal = H.diagonal()
-    scale = _scale(diagonal, EPS * diagonal.max())
+    scale = inverse_roots(diagonal, EPS * diagonal.max())
     scaled = H * scale[:, None] * scale
     norm, jitter, info = np.abs(scaled).sum(axis=0).max(), JITTER, 1
     while info and jitter < 1:

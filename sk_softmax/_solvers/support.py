@@ -67,7 +67,7 @@ def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
     step = _newton_step(objective, point, support, slope, *CERTAIN)
     on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
     violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))
-    curvature = objective.curvature(point)
+    curvature = objective.curvature(objective.logit_state(point))
     curvature[:, : objective.p] += objective.lambda2.reshape(-1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = np.where(violation > 0, violation**2 / (2 * curvature), 0.0)
@@ -191,7 +191,7 @@ def _iterative_step(
 ) -> Array:
     """The same step by conjugate gradients on Hessian-vector products."""
     product = objective.hessian_product(point)
-    curvature = objective.curvature(point) + ridge
+    curvature = objective.curvature(objective.logit_state(point)) + ridge
     scale = np.where(
         support & (curvature > 0), 1 / np.sqrt(np.where(curvature > 0, curvature, 1)), 0
     )
