@@ -118,6 +118,9 @@ REGIMES = {
         lambda: overlapping(60, 900, 3), (10, 10), (((_preconditioner, "LARGEST_HESSIAN"), 400),)
     ),
     "words": Regime(words, (40, 40), (NO_HESSIAN, NO_BLOCKS)),
+    "many words": Regime(
+        lambda: words(n=2000), (30, 30), (NO_HESSIAN, NO_BLOCKS, ((samples, "WIDE_ROWS"), 100))
+    ),
     "words in units": Regime(words_in_units, (80, 80), (NO_HESSIAN, NO_BLOCKS)),
     "one-hot": Regime(one_hot, (30, 30)),
     "too wide": Regime(
@@ -195,7 +198,8 @@ def test_each_regime_takes_its_path(monkeypatch):
         "class by class": (lbfgs, "factor_by_class"),
         "class by class, drawn rows": (_preconditioner, "important_rows"),
         "Kronecker": (_preconditioner, "kronecker"),
-        "words": (_preconditioner, "diagonal"),
+        "words": (newton, "solve_by_feature"),
+        "many words": (samples, "stratified_rows"),
         "too wide": (newton, "conjugate_gradient"),
     }
     for name, (owner, function) in paths.items():

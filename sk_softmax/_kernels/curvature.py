@@ -150,6 +150,6 @@ def csr_gram(data, indices, indptr, start, stop, D, G, sums):
                 for pair in range(pairs):
                     sums[j, pair] += data[a] * D[i - start, pair]
                 for b in range(first, a + 1):
-                    r, product = indices[b], data[a] * data[b]
+                    r, product = indices[b], np.float64(data[a]) * data[b]
                     for pair in range(pairs):
                         G[j, r, pair] += product * D[i - start, pair]

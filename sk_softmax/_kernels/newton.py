@@ -46,16 +46,20 @@ def newton_problems(A, center, y, s, columns, sides, lambda2, points, tol, goals
     limits : ndarray of shape (m,), int64
         Iterations allowed.
     counts : ndarray of shape (m, 2), int64
-        Result: iterations, and evaluations of the objective with its derivatives.
+        Zeros; result: iterations, and evaluations of the objective with its derivatives.
     """
     m, K, q = points.shape
     blocks, p, size = A.shape[0], center.size, K * q
     P, D = np.empty((K, A.shape[2])), np.empty((K * (K + 1) // 2, A.shape[2]))
     scratch = np.empty((4, A.shape[2]))
     gradient, H = np.empty((m, K, q)), np.empty((m, size, size))
-    step, trial = np.empty((m, size)), points.copy()
-    value, there, decrement, length = np.full(m, np.inf), np.zeros(m), np.zeros(m), np.zeros(m)
-    going, last = np.full(m, True), np.full(m, False)
+    step, trial = np.empty((m, size)), np.empty((m, K, q))
+    value, there, decrement, length = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    going, last = np.empty(m, np.bool_), np.empty(m, np.bool_)
+    for c in range(m):
+        going[c], last[c] = True, False
+        value[c], decrement[c], length[c] = np.inf, 0.0, 0.0
+        _move(trial[c], points[c])
     left = m
     while left:
         for c in range(m):
@@ -79,7 +83,7 @@ def newton_problems(A, center, y, s, columns, sides, lambda2, points, tol, goals
             if there[c] <= enough or (last[c] and there[c] <= value[c]):
                 if value[c] < np.inf:
                     counts[c, 0] += 1
-                points[c] = trial[c]
+                _move(points[c], trial[c])
                 value[c] = there[c]
                 going[c] = not last[c] and counts[c, 0] < limits[c]
                 if going[c]:
@@ -97,6 +101,15 @@ def newton_problems(A, center, y, s, columns, sides, lambda2, points, tol, goals
                         trial[c, k, j] = points[c, k, j] - length[c] * step[c, k * q + j]
             else:
                 left -= 1
+
+
+@jit
+def _move(point, other):
+    """A loop: assignments of arrays take long to compile."""
+    K, q = point.shape
+    for k in range(K):
+        for j in range(q):
+            point[k, j] = other[k, j]
 
 
 @jit

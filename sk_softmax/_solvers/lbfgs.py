@@ -30,8 +30,7 @@ from .._preconditioner import (
 )
 from .._typing import Array
 from . import cost
-from .continuation import continuation
-from .newton import Factored, by_feature, newton_step, newton_steps
+from .newton import Factored, by_feature, newton_step, newton_steps, wide_start
 from .samples import rough_start
 from .solution import Control, Run, Solution
 
@@ -50,7 +49,7 @@ def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
     if factors:
         start, iterations = rough_start(objective, control, start, _minimise)
     else:
-        start, iterations = continuation(objective, control, start, newton_steps)
+        start, iterations = wide_start(objective, control, start)
     run = Run(objective, control, start)
     run.count(run.open, iterations)
     if factors or (iterations == 0 and not by_feature(objective)):  # else Newton steps are enough

@@ -56,11 +56,19 @@ def newton(objective: Objective, control: Control, start: Array) -> Solution:
         if can_factor(objective) or can_factor_by_class(objective):
             start, rough = rough_start(objective, control, start, newton_steps)
         else:
-            start, rough = continuation(objective, control, start, newton_steps)
+            start, rough = wide_start(objective, control, start)
         run = Run(objective, control, start)
         run.count(run.open, rough)
     newton_steps(run)
     return run.solution("newton")
+
+
+def wide_start(objective: Objective, control: Control, start: Array) -> tuple[Array, int]:
+    """A start where no factor is small enough, and the iterations that it took."""
+    start, iterations = continuation(objective, control, start, newton_steps)
+    if iterations:
+        return start, iterations
+    return rough_start(objective, control, start, newton_steps)
 
 
 def newton_steps(run: Run, shortest: float = 0.0) -> None:

@@ -13,13 +13,15 @@ from collections.abc import Callable
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import can_factor, stratified_rows
+from .._preconditioner import can_factor, can_factor_by_class, stratified_rows
 from .._typing import Array
 from .cost import ROWS_A_COORDINATE
 from .solution import Control, Run
 
 FRACTIONS = (16, 4)  # of the rows
 NOISE = 0.05  # of the part's own error, down to which its optimum is sought
+WIDE_ROWS = 10_000  # of a part, at least, where Hessians are too large to be factored
+ROUGH = 1e-2  # of the null objective: how near its optimum is then sought
 ITERATIONS = 32  # on a part, at most
 
 
@@ -44,14 +46,17 @@ def rough_start(
     """
     iterations = 0
     n, size = objective.design.n, objective.hessian_size
-    if not can_factor(objective) or (objective.lambda2 == 0).any():
+    wide = not can_factor(objective)
+    if (objective.lambda2 == 0).any() or (wide and can_factor_by_class(objective)):
         return start, 0
     for fraction in FRACTIONS:
-        if n // fraction < ROWS_A_COORDINATE * size:
+        if n // fraction < (WIDE_ROWS if wide else ROWS_A_COORDINATE * size):
             continue
         at = start if iterations else None
         part = objective.take_rows(*stratified_rows(objective, n // fraction, at))
         goal = np.full(objective.n_problems, NOISE * size / part.design.n)
+        if wide:  # the penalty, not the rows, keeps the coefficients small
+            goal = ROUGH * objective.null_value()
         run = Run(
             part, Control(np.inf, goal, min(ITERATIONS, control.max_iter - iterations)), start
         )
