@@ -29,6 +29,7 @@ MODULES = (
     "_solvers.in_cache",
     "_solvers.lbfgs",
     "_solvers.newton",
+    "_solvers.prox_newton",
     "_solvers.row_space",
     "_solvers.samples",
     "_solvers.separation",
@@ -36,6 +37,7 @@ MODULES = (
     "_solvers.support",
     "_solvers.table",
     "_solvers.whitened_rows",
+    "_solvers.working_set",
 )
 SIZES = (  # rows, features, classes
     (150, 4, 3),

@@ -36,9 +36,10 @@ class SoftmaxClassifier(LinearClassifier):
         Weights by class, on top of ``sample_weight``. "balanced": every class has the same
         total weight.
     solver : {"auto", "lbfgs", "newton"}, default="auto"
-        "auto" serves every penalty, storage and size. "lbfgs": L-BFGS, in variables that the
-        Hessian makes round; for L1 and elastic net bound-constrained on a working set, finished
-        by Newton steps. "newton": Newton with the exact Hessian, for L2 and no penalty.
+        Each serves every penalty, storage and size; "auto" is the one that should be faster.
+        "lbfgs": L-BFGS, in variables that the Hessian makes round; for L1 and elastic net
+        bound-constrained on a working set, finished by Newton steps. "newton": Newton with the
+        exact Hessian; for L1 and elastic net proximal Newton on a working set.
     tol : float, default=1e-4
         Largest violation of the optimality conditions allowed.
     max_iter : int, default=1000
@@ -126,9 +127,10 @@ class OvAClassifier(LinearClassifier):
         Weights by class, on top of ``sample_weight``. A dict weighs each row by its own class;
         "balanced" gives the two sides of each binary problem the same total weight.
     solver : {"auto", "lbfgs", "newton"}, default="auto"
-        "auto" serves every penalty, storage and size. "lbfgs": L-BFGS, in variables that the
-        Hessian makes round; for L1 and elastic net bound-constrained on a working set, finished
-        by Newton steps. "newton": Newton with the exact Hessian, for L2 and no penalty.
+        Each serves every penalty, storage and size; "auto" is the one that should be faster.
+        "lbfgs": L-BFGS, in variables that the Hessian makes round; for L1 and elastic net
+        bound-constrained on a working set, finished by Newton steps. "newton": Newton with the
+        exact Hessian; for L1 and elastic net proximal Newton on a working set.
     tol : float, default=1e-4
         Largest violation of the optimality conditions allowed, in each problem.
     max_iter : int, default=1000

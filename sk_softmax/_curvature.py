@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import blas
 
 from ._design import BUFFER_BYTES, CSRDesign, Design, Target, blocks_of, cut
-from ._kernels.curvature import class_products, sigmoid_columns, softmax_columns
+from ._kernels.curvature import class_products, fold_and_centre, sigmoid_columns, softmax_columns
 from ._kernels.hessian import assemble, dense_gram, dense_hessian
 from ._kernels.transpose import transposed_centred
 from ._threads import Workers
@@ -216,13 +216,13 @@ class Curvature:
     ) -> Array:
         """Sums of d_pair a a' over rows: (pairs, q, q), of which the lower triangles count.
 
-        ``by_class``: of the pairs k = k alone.
+        ``by_class``: of the pairs k = k alone.  The next call may overwrite the result.
         """
         q, n_pairs = self.q, self.K if by_class else self.n_pairs
         W = self._centred_point(point)
 
         def part(chunk: slice) -> tuple[Array]:
-            total = np.zeros((n_pairs, q, q))
+            total = self._sums_of(chunk, (n_pairs, q, q))
             done = chunk.start
             for at, X in self._contiguous_blocks(chunk if rows is None else rows[chunk]):
                 block = block_rows(q, X.shape[0])
@@ -236,6 +236,19 @@ class Curvature:
         n = self.design.n if rows is None else rows.size
         return cut(self.workers, part, n, n * n_pairs * q * q // TILED, n_pairs * q * q)[0]
 
+    def _sums_of(self, chunk: slice, shape: tuple[int, ...]) -> Array:
+        """Zeros for a chunk's sums, in the same memory each time: new memory is slow."""
+        key = chunk.start, shape
+        if key not in self._sums:
+            self._sums[key] = np.empty(shape)
+        total = self._sums[key]
+        total[:] = 0.0
+        return total
+
+    @cached_property
+    def _sums(self) -> dict[tuple[int, tuple[int, ...]], Array]:
+        return {}
+
     def _contiguous_blocks(self, rows: Array | slice) -> Iterator[tuple[Any, Array]]:
         """Blocks of rows as float64 arrays in C order, read-only."""
         for at, X in self.design.row_blocks(rows, max(MOST_ROWS, BLOCK_ENTRIES // max(1, self.p))):
@@ -245,11 +258,7 @@ class Curvature:
 
     @cached_property
     def _scatters(self) -> bool:
-        """Whether a CSR matrix is so sparse that its Hessian is best made entry by entry.
-
-        Centring then follows the summation, which features with a mean far beyond their spread
-        do not forgive.
-        """
+        """Whether a CSR matrix is so sparse that its Hessian is best made entry by entry."""
         design, n, p = self.design, self.design.n, self.design.p
         assert isinstance(design, CSRDesign)
         ascending = design.X.has_sorted_indices and design.X.has_canonical_format
@@ -259,10 +268,19 @@ class Curvature:
             or p * p * self.n_pairs > BUFFER_BYTES // 8
         ):
             return False
-        first, second = design.moments(self.target.s)
+        return self._steady
+
+    @cached_property
+    def _steady(self) -> bool:
+        """Whether features may be centred after the summation.
+
+        Those with a mean far beyond their spread do not forgive that.
+        """
+        if not self.center.any():
+            return True
+        first, second = self.design.moments(self.target.s)
         total = self.target.s.sum()
-        square = (first / total) ** 2
-        return not self.center.any() or bool((second / total >= (1 + STEADY) * square).all())
+        return bool((second / total >= (1 + STEADY) * (first / total) ** 2).all())
 
     def _sparse_grams(self, point: Array, design: CSRDesign) -> Array:
         """`_grams` as (pairs, q, q), from the products of a CSR matrix's entries."""
@@ -309,8 +327,16 @@ class Curvature:
         n = self.design.n if rows is None else rows.size
         return cut(self.workers, part, n, n * self.p**2, self.p**2)[0]
 
-    def hessian_on(self, point: Array, support: Array) -> list[Array]:
+    def hessian_on(
+        self,
+        point: Array,
+        support: Array,
+        rows: Array | None = None,
+        scale: Array | None = None,
+    ) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
+
+        ``rows`` and ``scale`` are those of `hessian`.
 
         Returns
         -------
@@ -319,14 +345,17 @@ class Curvature:
         """
         if support.mean() > MOSTLY and self.q <= FEW_FEATURES:
             masks = support.reshape(1 if self.coupled else self.K, -1)
-            whole = self.hessian(point)
+            whole = self.hessian(point, rows, scale)
             return [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
+        intercepts = bool(support[:, self.p :].all())
+        if isinstance(self.design, CSRDesign) and rows is None and intercepts and self._steady:
+            return self._sparse_hessian_on(point, support, self.design)
         features = [np.flatnonzero(row) for row in support]
         groups = [range(self.K)] if self.coupled else [(k,) for k in range(self.K)]
         ends = [np.cumsum([0, *(features[k].size for k in group)]) for group in groups]
         matrices = [np.zeros((end[-1], end[-1])) for end in ends]
-        everything = slice(0, self.design.n)
-        for A, P, weight in self.curvature_blocks(point, everything, None, 2048):
+        chosen: Array | slice = slice(0, self.design.n) if rows is None else rows
+        for A, P, weight in self.curvature_blocks(point, chosen, scale, 2048):
             for group, end, H in zip(groups, ends, matrices, strict=True):
                 parts = [A[features[k]] for k in group]
                 for a, k in enumerate(group):
@@ -336,6 +365,33 @@ class Curvature:
                         block = (parts[a] * d) @ parts[b].T
                         H[end[a] : end[a + 1], end[b] : end[b + 1]] += block
         return [np.triu(H) + np.triu(H, 1).T for H in matrices]
+
+    def _sparse_hessian_on(self, point: Array, support: Array, design: CSRDesign) -> list[Array]:
+        """`hessian_on` from the products of a CSR matrix's entries."""
+        state, p = self.logit_state(point), self.p
+        matrices = []
+        for group in (
+            [slice(0, self.K)] if self.coupled else [slice(k, k + 1) for k in range(self.K)]
+        ):
+            outputs, features = np.nonzero(support[group])
+            order = np.argsort(features, kind="stable")
+            first = np.searchsorted(features[order], np.arange(p + 2))
+            H = design.support_hessian(
+                first,
+                order,
+                outputs[order],
+                np.ascontiguousarray(state[:, group]),
+                self.target.s,
+                self.coupled,
+                workers=self.workers,
+            )
+            c, intercepts = np.zeros(outputs.size), np.zeros(outputs.size, dtype=int)
+            if self.fit_intercept:
+                c = np.append(self.center, 0.0)[features]
+                intercepts = np.flatnonzero(features == p)[outputs]
+            fold_and_centre(H, c, intercepts)
+            matrices.append(H)
+        return matrices
 
     def curvature(self, state: Array) -> Array:
         """Diagonal of the Hessian of the mean loss, centred as in `hessian`, (K, q).

@@ -13,7 +13,12 @@ import numpy as np
 from scipy import sparse
 
 from ._kernels.csr import csr_centred_squares, csr_product
-from ._kernels.curvature import couple_rows, csr_gram, dense_curvature_product
+from ._kernels.curvature import (
+    couple_rows,
+    csr_gram,
+    csr_support_hessian,
+    dense_curvature_product,
+)
 from ._kernels.dense import dense_sigmoid, dense_softmax
 from ._kernels.pointwise import sigmoid_residual, softmax_residual
 from ._kernels.transpose import transposed, transposed_centred
@@ -23,6 +28,7 @@ from ._typing import Array
 CHUNKS = 16  # at most: each needs a gradient of its own
 CHUNK_WORK = 2**21  # multiplications in one, at least
 ENTRY_WORK = 64  # multiplications that are worth an entry more of a result: new memory is slow
+SUPPORT_PARTS = 4  # in which a Hessian on a support is made: each reads all rows
 BUFFER_BYTES = 2**25  # for all chunks' gradients
 BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
 FEW_CLASSES = 32  # up to which zeros cost less than a sparse product
@@ -285,7 +291,7 @@ class CSRDesign:
         self, R: Array, Gt: Array, then: Callable[[slice], Any], workers: Workers
     ) -> list[Any]:
         """X' R into the first p rows of Gt, by ranges of features, each handed to ``then``."""
-        columns = self._columns()
+        columns = self.columns()
 
         def backward(features: slice) -> Any:
             Gt[features] = 0.0
@@ -316,13 +322,13 @@ class CSRDesign:
 
     def feature_ranges(self, K: int) -> list[slice]:
         """Ranges of features with about equal numbers of entries."""
-        return _balanced_chunks(self._columns()[2], chunks_for(self.work(K)))
+        return _balanced_chunks(self.columns()[2], chunks_for(self.work(K)))
 
     def threaded(self, K: int) -> bool:
         """Whether a sweep with K outputs is worth threads."""
         return self.work(K) >= WORTH
 
-    def _columns(self) -> tuple[Array, Array, Array]:
+    def columns(self) -> tuple[Array, Array, Array]:
         """The arrays of X transposed, made once."""
         if self._backward is None:
             self._backward = _csr_arrays(self.X.T.tocsr())
@@ -341,7 +347,7 @@ class CSRDesign:
 
     def squares(self, D: Array, center: Array, workers: Workers) -> Array:
         """sum_i d_ik (x_ij - center_j)^2, (K, p), for D (n, K)."""
-        columns = self._columns()
+        columns = self.columns()
         St = np.zeros((self.p, D.shape[1]))
 
         def backward(features: slice) -> None:
@@ -354,6 +360,19 @@ class CSRDesign:
     def add_gram(self, rows: slice, D: Array, G: Array, sums: Array) -> None:
         """Add sum_i D[i] x_ij x_ir, r <= j, to G[j, r] and sum_i D[i] x_ij to sums[j]."""
         csr_gram(*self._forward, rows.start, rows.stop, D, G, sums)
+
+    def support_hessian(self, first: Array, *arguments: Any, workers: Workers) -> Array:
+        """The Hessian on some coordinates, over all rows; see `csr_support_hessian`."""
+        size = int(first[-1])
+        H = np.zeros((size, size))
+        parts = min(SUPPORT_PARTS, max(1, size))
+        ends = [size * part // parts for part in range(parts + 1)]
+
+        def some(ends: tuple[int, int]) -> None:
+            csr_support_hessian(*self._forward, *ends, first, *arguments, H)
+
+        workers.map(some, pairwise(ends), self.X.nnz * size >= WORTH)
+        return H
 
     def curvature_product(
         self,
@@ -387,7 +406,7 @@ class CSRDesign:
         if n_classes > FEW_CLASSES:
             return np.asarray((_one_hot(y, s, n_classes).T @ self.X).toarray())
         sums = np.zeros((self.p, n_classes))
-        csr_product(*self._columns(), 0, self.p, _weights_by_class(y, s, n_classes), sums)
+        csr_product(*self.columns(), 0, self.p, _weights_by_class(y, s, n_classes), sums)
         return np.ascontiguousarray(sums.T)
 
     def moments(self, s: Array) -> tuple[Array, Array]:

@@ -89,6 +89,14 @@ def inverse_factor(H: Array) -> tuple[Array, float]:
     return np.ascontiguousarray(inverse.T) * scale[:, None], jitter
 
 
+def solve(H: Array, rhs: Array) -> Array:
+    """x with H x = rhs, for a symmetric H (d, d) that should be positive definite."""
+    if not H.size:
+        return rhs.copy()
+    L, scale, _ = _cholesky(H.copy())
+    return scale * lapack.dpotrs(L, scale * rhs, lower=1)[0]
+
+
 def _cholesky(H: Array) -> tuple[Array, Array, float]:
     """L L' = D (H + jitter) D of unit diagonal: L in Fortran order, D and the jitter.
 

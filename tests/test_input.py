@@ -299,10 +299,12 @@ def test_right_parameters_of_any_type_are_taken(Classifier, name, value):
     assert np.all(Classifier(**{name: value}).fit(X, Y).converged_)
 
 
-@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
-def test_newton_is_refused_for_penalties_with_l1(Classifier, l1_ratio):
-    classifier = Classifier(solver="newton", l1_ratio=l1_ratio)
-    assert_refused(classifier, ValueError, "newton.*l1_ratio", X, Y)
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_every_solver_takes_every_penalty(Classifier, solver, l1_ratio):
+    classifier = Classifier(solver=solver, l1_ratio=l1_ratio).fit(X, Y)
+    assert classifier.solver_ == solver
+    assert np.all(classifier.converged_)
 
 
 def test_newton_is_taken_where_there_is_no_penalty_whatever_l1_ratio(Classifier):

@@ -16,16 +16,17 @@ from sklearn.datasets import load_digits, load_wine, make_classification
 from sk_softmax import _design, _preconditioner
 from sk_softmax._objective import Objective
 from sk_softmax._solvers import (
-    bounded,
     certificate,
     cost,
     in_cache,
     lbfgs,
     newton,
+    prox_newton,
     samples,
     solution,
     support,
     table,
+    working_set,
 )
 from sk_softmax._solvers.gauge import best_shift
 from sk_softmax._solvers.solution import Status
@@ -41,14 +42,16 @@ SOLVERS = [
     ("lbfgs", "none"),
     ("lbfgs", "l1"),
     ("lbfgs", "elastic net"),
+    ("newton", "l1"),
+    ("newton", "elastic net"),
 ]
 over_solvers = pytest.mark.parametrize(("solver", "penalty"), SOLVERS)
 over_penalised = pytest.mark.parametrize(
     ("solver", "penalty"), [case for case in SOLVERS if case[1] != "none"]
 )
-over_smooth_solvers = pytest.mark.parametrize("solver", ["newton", "lbfgs"])
 over_smooth = pytest.mark.parametrize("penalty", ["l2", "none"])
 over_nonsmooth = pytest.mark.parametrize("penalty", ["l1", "elastic net"])
+over_both = pytest.mark.parametrize("solver", ["newton", "lbfgs"])
 over_losses = pytest.mark.parametrize("loss", LOSSES)
 over_three_losses = pytest.mark.parametrize("loss", ["softmax", "one-vs-all", "binary"])
 over_storage = pytest.mark.parametrize("storage", ["C", "F", "float32", "CSR"])
@@ -173,10 +176,11 @@ def test_solvers_agree(penalty, loss, fit_intercept):
 @over_losses
 @over_storage
 @over_intercepts
-def test_l1_meets_its_lower_bound(penalty, loss, storage, fit_intercept):
+@over_both
+def test_l1_meets_its_lower_bound(penalty, loss, storage, fit_intercept, solver):
     """The dual value of a point written out proves F least, whatever solver found it."""
     problem = make_problem(loss, penalty, storage, fit_intercept)
-    result = solve(problem.objective(), tol=TIGHT)
+    result = solve(problem.objective(), solver, tol=TIGHT)
     assert_certified(problem, result, TIGHT)
     bound = problem.lower_bound(problem.point_of(result)).astype(float)
     np.testing.assert_allclose(result.objective, bound, rtol=1e-11)
@@ -261,7 +265,7 @@ def without_hessian(request, monkeypatch):
 @over_smooth
 @pytest.mark.parametrize("storage", ["C", "CSR"])
 @over_intercepts
-@over_smooth_solvers
+@over_both
 def test_without_a_hessian(loss, penalty, storage, fit_intercept, solver, without_hessian, spy):
     """Plain L-BFGS and its finish, and Newton steps from conjugate gradients."""
     problem = make_problem(loss, penalty, storage, fit_intercept)
@@ -279,7 +283,7 @@ def test_without_a_hessian(loss, penalty, storage, fit_intercept, solver, withou
 
 
 @over_smooth
-@over_smooth_solvers
+@over_both
 def test_a_start_that_does_not_sum_to_0_over_classes(penalty, solver, without_hessian):
     """As after a class is gone: steps made class by class would never undo it."""
     problem = make_problem("softmax", penalty)
@@ -293,7 +297,7 @@ def test_a_start_that_does_not_sum_to_0_over_classes(penalty, solver, without_he
 
 @over_losses
 @over_smooth
-@over_smooth_solvers
+@over_both
 @pytest.mark.parametrize("tol", [TOL, 1e-8])
 @pytest.mark.parametrize("seed", range(3))
 def test_nearly_collinear_features_without_a_hessian(
@@ -311,14 +315,16 @@ def test_nearly_collinear_features_without_a_hessian(
 @over_losses
 @over_nonsmooth
 @over_intercepts
+@over_both
 def test_newton_on_a_support_whose_hessian_is_not_formed(
-    loss, penalty, fit_intercept, monkeypatch, spy
+    loss, penalty, fit_intercept, solver, monkeypatch, spy
 ):
     problem = make_problem(loss, penalty, fit_intercept=fit_intercept)
     direct = solve(problem.objective(), tol=TIGHT)
     monkeypatch.setattr(support, "LARGEST_SUPPORT", 0)
+    monkeypatch.setattr(prox_newton, "LARGEST_SUPPORT", 0)
     solved = spy(support, "conjugate_gradient")
-    result = solve(problem.objective(), tol=TIGHT)
+    result = solve(problem.objective(), solver, tol=TIGHT)
     assert solved
     assert_certified(problem, result, TIGHT)
     assert_same_value(result, direct)
@@ -328,16 +334,17 @@ def test_newton_on_a_support_whose_hessian_is_not_formed(
 @over_nonsmooth
 @pytest.mark.parametrize("storage", ["C", "CSR"])
 @over_intercepts
+@over_both
 def test_working_sets_smaller_than_the_problem(
-    loss, penalty, storage, fit_intercept, monkeypatch, spy
+    loss, penalty, storage, fit_intercept, solver, monkeypatch, spy
 ):
     problem = make_problem(loss, penalty, storage, fit_intercept, p=30, n=40, C=1.0)
     direct = solve(problem.objective(), tol=1e-8)
-    monkeypatch.setattr(bounded, "SMALLEST_SET", 2)
-    monkeypatch.setattr(bounded, "GROWTH", 1.0)
+    monkeypatch.setattr(working_set, "SMALLEST_SET", 2)
+    monkeypatch.setattr(working_set, "GROWTH", 1.0)
     taken = spy(Objective, "take_features")
-    result = solve(problem.objective(), tol=1e-8)
-    sizes = [entry["working"] for entry in result.trace if entry["stage"] == "bounded"]
+    result = solve(problem.objective(), solver, tol=1e-8)
+    sizes = [entry["working"] for entry in result.trace if entry["stage"] == "working set"]
     assert len(sizes) > 1
     assert sizes[0] <= 2 * problem.shape[0] + 2
     assert max(sizes) < problem.shape[0] * problem.shape[1]
@@ -391,11 +398,11 @@ def test_auto_takes_newton_for_small_problems_only(penalty, monkeypatch):
 
 
 @over_nonsmooth
-def test_newton_has_no_l1(penalty):
-    objective = make_problem("softmax", penalty).objective()
-    assert choose("auto", objective) is choose("lbfgs", objective)
-    with pytest.raises(ValueError, match=r"newton.*l1_ratio > 0.*solver='lbfgs'"):
-        choose("newton", objective)
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+def test_auto_takes_proximal_newton_for_l1(penalty, storage):
+    objective = make_problem("softmax", penalty, storage).objective()
+    assert choose("auto", objective) is choose("newton", objective)
+    assert solve(objective).solver == "newton"
 
 
 # ---- certification where the gap does not close ---------------------------------------------
@@ -478,7 +485,7 @@ def units(seed, coupled=True, **parameters):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@over_smooth_solvers
+@over_both
 def test_features_in_other_units_reach_the_optimum(seed, solver):
     problem = units(seed)
     result = solve(problem.objective(), solver)
@@ -497,7 +504,7 @@ def test_features_in_other_units_are_certified(seed, coupled, l1_ratio):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @over_coupled
-@over_smooth_solvers
+@over_both
 def test_features_in_other_units_without_a_hessian(seed, coupled, solver, without_hessian):
     """A weak penalty may take too many iterations, which the status then says."""
     without_hessian()
@@ -539,7 +546,7 @@ def test_dependent_and_constant_features(solver, penalty, loss, shape):
 
 @over_smooth
 @over_three_losses
-@over_smooth_solvers
+@over_both
 @pytest.mark.parametrize("far", [1e6, 1e8])
 def test_features_very_far_from_0(penalty, loss, solver, far):
     """Rounding hides the gradient's last digits; the suboptimality is certified all the same."""
@@ -563,7 +570,7 @@ def test_features_that_say_nothing_new(solver, penalty, loss, shape):
 
 
 @over_three_losses
-@over_smooth_solvers
+@over_both
 @over_intercepts
 @pytest.mark.parametrize("shape", ["collinear", "duplicates", "constants"])
 def test_without_a_penalty_coefficients_have_the_least_norm(loss, solver, fit_intercept, shape):
@@ -586,7 +593,7 @@ def test_without_a_penalty_coefficients_have_the_least_norm(loss, solver, fit_in
 
 
 @over_three_losses
-@over_smooth_solvers
+@over_both
 @over_intercepts
 @pytest.mark.parametrize("spread", [1e-6, 1e-7, 7e-8, 5e-8])
 def test_the_least_norm_costs_nothing(loss, solver, fit_intercept, spread):
@@ -672,7 +679,7 @@ def apart(loss, far=20.0, classes=(0, 1, 2)):
 
 
 @over_losses
-@over_smooth_solvers
+@over_both
 def test_separable_classes_without_a_penalty(loss, solver):
     problem = apart(loss)
     result = solve(problem.objective(), solver)
@@ -683,7 +690,7 @@ def test_separable_classes_without_a_penalty(loss, solver):
     assert_true(problem, result)
 
 
-@over_smooth_solvers
+@over_both
 def test_separable_is_said_of_the_problems_that_are(solver):
     """The first class is far from the others, which overlap."""
     problem = apart("one-vs-all", far=50.0, classes=(0,))
@@ -696,7 +703,7 @@ def test_separable_is_said_of_the_problems_that_are(solver):
 
 
 @over_losses
-@over_smooth_solvers
+@over_both
 @over_intercepts
 @pytest.mark.parametrize("tol", [TOL, 1e-7])
 def test_a_category_of_one_class_only(loss, solver, fit_intercept, tol):

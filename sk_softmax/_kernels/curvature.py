@@ -153,3 +153,84 @@ def csr_gram(data, indices, indptr, start, stop, D, G, sums):
                     r, product = indices[b], np.float64(data[a]) * data[b]
                     for pair in range(pairs):
                         G[j, r, pair] += product * D[i - start, pair]
+
+
+@jit
+def csr_support_hessian(
+    data, indices, indptr, start, stop, first, coordinates, classes, state, s, softmax, H
+):
+    """The rows ``start <= a < stop`` of the Hessian on some coordinates, over all rows of X.
+
+    Parameters
+    ----------
+    data, indices, indptr : ndarray
+        The CSR arrays of X.
+    start, stop : int
+        The range of coordinates.
+    first : ndarray of shape (p + 2,)
+        Coordinates ``coordinates[first[j] : first[j + 1]]`` belong to feature j; p is the
+        intercept's, 1 in each row.
+    coordinates, classes : ndarray of shape (a,)
+        Rows of H, and the output behind each.
+    state : ndarray of shape (n, K)
+        Softmax: probabilities.  One-vs-all: second derivatives of the weighted loss.
+    s : ndarray of shape (n,)
+    softmax : bool
+    H : ndarray of shape (a, a)
+        Zeros; result: off the diagonal an entry and the one across it add up to the Hessian's.
+    """
+    p = first.size - 2
+    at, by = np.empty(first[p + 1], np.int64), np.empty(first[p + 1], np.int64)
+    values = np.empty(first[p + 1])
+    for i in range(s.size):
+        count = 0
+        for q in range(indptr[i], indptr[i + 1] + 1):
+            j = indices[q] if q < indptr[i + 1] else p
+            x = data[q] if q < indptr[i + 1] else 1.0
+            for c in range(first[j], first[j + 1]):
+                at[count], by[count], values[count] = coordinates[c], classes[c], x
+                count += 1
+        for a in range(count):
+            if at[a] < start or at[a] >= stop:
+                continue
+            k, row = by[a], H[at[a]]
+            if softmax:
+                v = s[i] * values[a] * state[i, k]
+                for b in range(a):
+                    row[at[b]] -= v * values[b] * state[i, by[b]]
+                    if by[b] == k:
+                        row[at[b]] += v * values[b]
+                row[at[a]] += v * values[a] * (1.0 - state[i, k])
+            else:
+                v = values[a] * state[i, k]
+                for b in range(a + 1):
+                    if by[b] == k:
+                        row[at[b]] += v * values[b]
+
+
+@jit
+def fold_and_centre(H, center, intercepts):
+    """Complete what `csr_support_hessian` made, in place; then centre the features.
+
+    Parameters
+    ----------
+    H : ndarray of shape (a, a)
+    center : ndarray of shape (a,)
+        Of each coordinate's feature; 0 for intercepts.
+    intercepts : ndarray of shape (a,), int64
+        The coordinate of the intercept that belongs to each coordinate's output.
+    """
+    a = H.shape[0]
+    for i in range(a):
+        for j in range(i):
+            H[i, j] += H[j, i]
+            H[j, i] = H[i, j]
+    for i in range(a):
+        if center[i] != 0.0:
+            row, own = H[i], H[intercepts[i]]
+            for j in range(a):
+                row[j] -= center[i] * own[j]
+    for i in range(a):
+        row = H[i]
+        for j in range(a):
+            row[j] -= row[intercepts[j]] * center[j]

@@ -1,8 +1,6 @@
-"""L1 and elastic net by bound-constrained L-BFGS on a working set, finished by Newton steps.
+"""L1 and elastic net by bound-constrained L-BFGS.
 
-A coefficient is w = u - v with u, v >= 0, so that ||W||_1 = sum(u + v) is linear.  Only a working
-set of coefficients moves: the non-zeros and the worst violators of the KKT conditions.  Once the
-signs have settled, Newton steps on the non-zeros (`support`) give the last digits.
+A coefficient is w = u - v with u, v >= 0, so that ||W||_1 = sum(u + v) is linear.
 
 References
 ----------
@@ -15,97 +13,28 @@ import numpy as np
 from scipy.optimize import Bounds, minimize
 
 from .._objective import Objective
-from .._preconditioner import Centring, null_curvature
+from .._preconditioner import Centring
 from .._typing import Array
 from . import certificate
-from .gauge import best_shift
-from .solution import Control, Run, Solution, Status
-from .support import decrement, newton_on_support
+from .solution import Control, Run, Solution
+from .working_set import on_working_sets
 
 STAGE = 60  # L-BFGS iterations between two looks at all coefficients
-SMALLEST_SET = 512  # coefficients in a working set, where there are as many
-GROWTH = 2.0  # of the working set over the non-zeros
 INNER = 0.1  # of the violation outside, down to which the working set is solved
-PATIENCE = 4  # stages in a row without progress
-PROGRESS = 1e-10  # of F, a stage
 
 
 def bounded(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F with lambda1 > 0 from ``start``, (K, q)."""
-    run = Run(objective, control, start)
-    curvature = null_curvature(objective)
-    best_value, best_violation, failures = np.inf, np.inf, 0
-    while run.goes_on:
-        active = run.open
-        part, rows = run.part(active), run.rows(active)
-        working = _working_set(part, run.point[rows], run.gradient[rows], curvature[rows])
-        point = _solve_on(run, part, active, working, curvature[rows])
-        loss, gradient = part.loss_gradient(point)
-        run.accept(active, point, loss, gradient)
-        run.note_state("bounded", working=int(working.sum()))
-        value = float((run.loss + objective.penalty(run.point)).sum())
-        violation = float(run.optimality[active].max())
-        progress = value < best_value * (1 - PROGRESS) or violation < 0.5 * best_violation
-        failures = 0 if progress else failures + 1
-        best_value, best_violation = min(best_value, value), min(best_violation, violation)
-        if not progress and run.open.size:
-            _certify_by_decrement(run)
-        if failures == PATIENCE:
-            run.finish(run.open, Status.STALLED)
-    return run.solution("lbfgs")
+    return on_working_sets(objective, control, start, lbfgs_on_set).solution("lbfgs")
 
 
-def _certify_by_decrement(run: Run) -> None:
-    """Finish the problems that the quadratic model at the point calls done.
-
-    For lambda2 = 0 the gap is about F times violation over lambda1: where lambda1 is tiny, or a
-    feature huge, rounding alone keeps it from closing.
-    """
-    active = run.open
-    part, rows = run.part(active), run.rows(active)
-    left = decrement(part, run.point[rows], run.gradient[rows])
-    near = left <= run.control.goal[active]
-    small = run.optimality[active] <= run.control.tol
-    run.finish(active[near & small], Status.CONVERGED)
-    run.finish(active[near & ~small], Status.PRECISION)
-
-
-def _working_set(part: Objective, point: Array, gradient: Array, curvature: Array) -> Array:
-    """Mask (K, q): non-zeros, intercepts and, up to a cap, the worst violators."""
-    p = part.p
-    violation = certificate.kkt_violation(part, point, gradient)
-    working = point != 0
-    working[:, p:] = True
-    # by how much F could fall along each coordinate alone
-    promise = np.where(working, 0.0, violation**2 / curvature)
-    promising = int(np.count_nonzero(promise))
-    room = max(SMALLEST_SET, int(GROWTH * np.count_nonzero(working)))
-    if promising > room:
-        threshold = np.partition(promise.ravel(), -room)[-room]
-        promise[promise < threshold] = 0.0
-    return working | (promise > 0)
-
-
-def _solve_on(run: Run, part: Objective, active: Array, working: Array, curvature: Array) -> Array:
-    """The point (K, q) with the coordinates of ``working`` improved, the others 0."""
-    p = part.p
-    features = np.flatnonzero(working[:, :p].any(axis=0))
-    rows = run.rows(active)
-    if features.size > p // 2:
-        features = np.arange(p)
-    small = part if features.size == p else part.take_features(features)
-    kept = np.append(features, p) if part.fit_intercept else features
-    stage = _Stage(
-        run, small, active, run.point[rows][:, kept], working[:, kept], curvature[:, kept]
-    )
+def lbfgs_on_set(
+    run: Run, part: Objective, active: Array, point: Array, working: Array, curvature: Array
+) -> tuple[int, Array, bool]:
+    """L-BFGS-B on the coordinates of ``working``; iterations, where they lead, always True."""
+    stage = _Stage(run, part, active, point, working, curvature)
     stage.minimise()
-    run.count(active, stage.iterations)
-    left = run.control.max_iter - run.iterations
-    steps, improved = newton_on_support(small, stage.point(), left)
-    run.count(active, steps)
-    point = np.zeros((part.K, part.q))
-    point[:, kept] = improved
-    return best_shift(part, point)
+    return stage.iterations, stage.point(), True
 
 
 class _Stage:

@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 from scipy.optimize import nnls
 
-from .._factor import inverse_factor
+from .._factor import inverse_factor, solve
 from .._objective import Objective
 from .._preconditioner import Centring
 from .._typing import Array
@@ -110,7 +110,7 @@ def _newton_step(
         mask = support[group]
         H[np.diag_indices_from(H)] += ridge[group][mask]
         if objective.coupled and objective.fit_intercept:
-            _fill_intercept(H, np.nonzero(mask)[1] == p)
+            fill_intercept(H, np.nonzero(mask)[1] == p)
         part = np.zeros(mask.shape)
         part[mask] = _step_within_signs(
             H, pulled[group][mask], np.where(np.nonzero(mask)[1] == p, np.nan, point[group][mask])
@@ -126,8 +126,7 @@ def _step_within_signs(H: Array, slope: Array, w: Array) -> Array:
     while that is cheap; for large supports, coefficients that would cross 0 are led to 0 and the
     others' step is found anew, as it depends on theirs.
     """
-    M, _ = inverse_factor(H)
-    step = -(M @ (M.T @ slope))
+    step = -solve(H, slope)
     crossing = w * (w + step) < 0
     if not crossing.any():
         return step
@@ -139,9 +138,8 @@ def _step_within_signs(H: Array, slope: Array, w: Array) -> Array:
     for _ in range(PRUNINGS):
         step[crossing] = -w[crossing]
         free &= ~crossing
-        M, _ = inverse_factor(H[np.ix_(free, free)])
         rhs = slope[free] + H[np.ix_(free, ~free)] @ step[~free]
-        step[free] = -(M @ (M.T @ rhs))
+        step[free] = -solve(H[np.ix_(free, free)], rhs)
         crossing = free & (w * (w + step) < 0)
         if not crossing.any():
             break
@@ -174,7 +172,7 @@ def _non_negative_step(H: Array, slope: Array, w: Array) -> Array:
     return step
 
 
-def _fill_intercept(H: Array, is_intercept: Array) -> None:
+def fill_intercept(H: Array, is_intercept: Array) -> None:
     """Curvature for a shift of all intercepts, which F does not see."""
     at = np.flatnonzero(is_intercept)
     H[np.ix_(at, at)] += H[at, at].mean() / at.size

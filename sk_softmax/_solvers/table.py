@@ -15,6 +15,7 @@ from .gauge import least_norm
 from .in_cache import fits_in_cache
 from .lbfgs import lbfgs
 from .newton import newton
+from .prox_newton import prox_newton
 from .row_space import in_row_space, wide
 from .separation import separated
 from .solution import Control, Solution, Status
@@ -38,30 +39,18 @@ class Entry:
 SOLVERS = (
     Entry("newton", True, False, newton, "L2 or no penalty where Hessians on all rows are cheap"),
     Entry("lbfgs", True, False, lbfgs, "L2 or no penalty on everything larger"),
-    Entry("lbfgs", False, True, bounded, "L1 and elastic net"),
+    Entry("newton", False, True, prox_newton, "L1 and elastic net"),
+    Entry("lbfgs", False, True, bounded, "L1 and elastic net, to check the other"),
 )
 
 
 def choose(name: str, objective: Objective) -> Entry:
-    """The table's entry for the user's ``solver`` and the objective.
-
-    Raises
-    ------
-    ValueError
-        If the named solver does not handle the penalty.
-    """
+    """The table's entry for the user's ``solver`` and the objective."""
     smooth = not objective.lambda1.any()
     usable = [e for e in SOLVERS if (e.smooth if smooth else e.nonsmooth)]
     if name == "auto":
-        exact = smooth and _newton_is_cheaper(objective)
-        return next(e for e in usable if (e.name == "newton") == exact)
-    for entry in usable:
-        if entry.name == name:
-            return entry
-    raise ValueError(
-        f"Solver {name} supports only 'l2' or None penalties (l1_ratio=0 or C=np.inf), "
-        f"got l1_ratio > 0. Use solver='auto' or solver='lbfgs'."
-    )
+        name = "newton" if not smooth or _newton_is_cheaper(objective) else "lbfgs"
+    return next(entry for entry in usable if entry.name == name)
 
 
 def _newton_is_cheaper(objective: Objective) -> bool:

@@ -1,0 +1,224 @@
+"""L1 and elastic net by proximal Newton steps on a working set.
+
+F's smooth part is replaced by its quadratic model at the point, all classes coupled; coordinate
+descent minimises the model with the penalties, and a line search goes as far towards that as F
+falls.
+
+References
+----------
+Lee, Sun and Saunders (2014), "Proximal Newton-type methods for minimizing composite functions".
+Friedman, Hastie and Tibshirani (2010), "Regularization paths for generalized linear models via
+coordinate descent", section 2: covariance updates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._design import CSRDesign
+from .._kernels.coordinate_descent import descend, descend_columns
+from .._objective import Objective
+from .._preconditioner import Centring, stratified_rows
+from .._typing import Array
+from . import certificate
+from .bounded import lbfgs_on_set
+from .solution import Control, Run, Solution
+from .support import LARGEST_SUPPORT, fill_intercept
+from .working_set import on_working_sets
+
+STEPS = 10  # on a working set, at most
+INNER = 0.1  # of the violation on the set, down to which it is solved
+ROWS_A_COORDINATE = 8  # for a model's Hessian, at least
+SHARE = 4  # of the rows, of which one serves then
+SWEEPS, SPARSE_SWEEPS = 1000, 50  # of coordinate descent in a step, at most; by columns
+EXACT = 1e-3  # of what the model promises, down to which coordinate descent goes on
+ARMIJO = 1e-4
+HALVINGS = 20
+EPS = float(np.finfo(float).eps)
+ROUNDING = 64 * EPS
+
+# A step (K, q) in the centred coordinates, and by how much the slope at the point and the
+# penalties fall along it, (m,), >= 0.
+_Step = tuple[Array, Array]
+
+
+def prox_newton(objective: Objective, control: Control, start: Array) -> Solution:
+    """Minimise F with lambda1 > 0 from ``start``, (K, q)."""
+    run = on_working_sets(objective, control, start, _improve)
+    return run.solution("newton")
+
+
+def _improve(
+    run: Run, part: Objective, active: Array, point: Array, working: Array, curvature: Array
+) -> tuple[int, Array, bool]:
+    """Proximal Newton steps on the coordinates of ``working``.
+
+    How many, where they lead, and whether the last changed no sign.
+    """
+    sizes = working.sum(axis=1)
+    sparse = isinstance(part.design, CSRDesign)
+    if not sparse and (sizes.sum() if part.coupled else sizes.max()) > LARGEST_SUPPORT:
+        return lbfgs_on_set(run, part, active, point, working, curvature)
+    sample = None if sparse else _sample(part, point, int(sizes.sum()))
+    scale = np.where(working, 1 / np.sqrt(curvature), 0.0)
+    loss, gradient = part.loss_gradient(point)
+    enough, settled = None, False
+    left = min(STEPS, run.control.max_iter - run.iterations)
+    for steps in range(left):
+        violation = certificate.kkt_violation(part, point, gradient) * scale
+        worst = float(violation.max(initial=0.0))
+        enough = INNER * worst if enough is None else enough
+        if settled or (steps and worst <= enough):
+            return steps, point, settled
+        if sparse:
+            step, promised = _sparse_step(part, point, gradient, working)
+        else:
+            step, promised = _dense_step(part, point, gradient, working, sample)
+        moved = _line_search(part, point, loss, step, promised)
+        if moved is None:
+            return steps + 1, point, True
+        settled = bool((np.sign(moved[0]) == np.sign(point))[:, : part.p].all())
+        point, loss, gradient = moved
+    return left, point, settled
+
+
+@dataclass
+class _Model:
+    """F at a point on the coordinates of a working set, its smooth part as a quadratic.
+
+    Attributes
+    ----------
+    slope, w, lambda1, lambda2 : ndarray of shape (a,)
+        Of the loss at the point; coefficients, 0 for intercepts; penalties.
+    """
+
+    slope: Array
+    w: Array
+    lambda1: Array
+    lambda2: Array
+
+    @classmethod
+    def of(cls, part: Objective, group: slice, mask: Array, point: Array, slope: Array) -> "_Model":
+        """That of the outputs ``group``, on the coordinates of ``mask``."""
+        penalised = np.nonzero(mask)[1] < part.p
+        lambdas = (np.broadcast_to(x, part.K)[group] for x in (part.lambda1, part.lambda2))
+        outputs = np.nonzero(mask)[0]
+        lambda1, lambda2 = (np.where(penalised, x[outputs], 0.0) for x in lambdas)
+        w = np.where(penalised, point[group][mask], 0.0)
+        return cls(slope[group][mask].copy(), w, lambda1, lambda2)
+
+    def fall(self, d: Array) -> float:
+        """By how much the slope at the point and the penalties fall along d."""
+        before, after = (
+            float(self.lambda1 @ np.abs(w) + (self.lambda2 * w) @ w / 2)
+            for w in (self.w, self.w + d)
+        )
+        return max(before - after - float(self.slope @ d), 0.0)
+
+
+def _sample(part: Objective, point: Array, coordinates: int) -> tuple[Array, Array] | None:
+    """Rows worth a Hessian of so many coordinates, and what each stands for; None: all."""
+    rows = max(ROWS_A_COORDINATE * coordinates, part.design.n // SHARE)
+    return stratified_rows(part, rows, point) if 2 * rows <= part.design.n else None
+
+
+def _dense_step(
+    part: Objective,
+    point: Array,
+    gradient: Array,
+    working: Array,
+    sample: tuple[Array, Array] | None,
+) -> _Step:
+    """To the minimiser of the model, from the Hessian of the working set on some rows, or all."""
+    slope = Centring(part.center).pull(gradient)
+    step, promised = np.zeros_like(point), np.zeros(part.n_problems)
+    for c, (group, H) in enumerate(
+        zip(_groups(part), part.hessian_on(point, working), strict=True)
+    ):
+        mask = working[group]
+        model = _Model.of(part, group, mask, point, slope)
+        if part.coupled and part.fit_intercept:
+            fill_intercept(H, np.nonzero(mask)[1] == part.p)
+        diagonal = np.einsum("aa->a", H)
+        diagonal += EPS * diagonal.max(initial=0.0)  # a constant feature has 0
+        d, at = np.zeros(model.w.size), model.slope.copy()
+        for tol, most in _efforts(model, d, SWEEPS):
+            descend(H, at, model.w, model.lambda1, model.lambda2, tol, most, d)
+        step[group] = _on_mask(mask, d)
+        promised[c] = model.fall(d)
+    return step, promised
+
+
+def _sparse_step(part: Objective, point: Array, gradient: Array, working: Array) -> _Step:
+    """The same for a CSR design, from its columns."""
+    assert isinstance(part.design, CSRDesign)
+    state = part.logit_state(point).T
+    s = part.target.s
+    Q = np.ascontiguousarray(state * s if part.coupled else state)
+    inverse = 1 / s if part.coupled else np.zeros(s.size)
+    step, promised = np.zeros_like(point), np.zeros(part.n_problems)
+    for c, group in enumerate(_groups(part)):
+        mask = working[group]
+        outputs, features = np.nonzero(mask)
+        model = _Model.of(part, group, mask, point, gradient)
+        d, curvature = np.zeros(model.w.size), np.full(model.w.size, -1.0)
+        U, t = np.zeros_like(Q[group]), np.zeros(s.size)
+        for tol, most in _efforts(model, d, SPARSE_SWEEPS):
+            descend_columns(
+                part.design.columns(),
+                features,
+                outputs,
+                Q[group],
+                inverse,
+                model.slope,
+                model.w,
+                model.lambda1,
+                model.lambda2,
+                tol,
+                most,
+                U,
+                t,
+                curvature,
+                d,
+            )
+        step[group] = _on_mask(mask, d)
+        promised[c] = model.fall(d)
+    return Centring(part.center).apply(step), promised
+
+
+def _efforts(model: _Model, d: Array, most: int) -> Iterator[tuple[float, int]]:
+    """What to ask of coordinate descent: a sweep, then what that makes a good share of."""
+    yield 0.0, 1
+    yield EXACT * model.fall(d), most
+
+
+def _groups(part: Objective) -> list[slice]:
+    """The outputs of each problem."""
+    return [slice(0, part.K)] if part.coupled else [slice(k, k + 1) for k in range(part.K)]
+
+
+def _on_mask(mask: Array, values: Array) -> Array:
+    result = np.zeros(mask.shape)
+    result[mask] = values
+    return result
+
+
+def _line_search(
+    part: Objective, point: Array, loss: Array, step: Array, promised: Array
+) -> tuple[Array, Array, Array] | None:
+    """Point, loss and gradient as far along ``step`` as F falls enough; None: nowhere."""
+    centring = Centring(part.center)
+    centred = centring.apply(point)
+    value = loss + part.penalty(point)
+    length = np.ones(part.n_problems)
+    for _ in range(HALVINGS):
+        trial = centred + part.per_output(length) * step
+        trial = centring.undo(trial)
+        trial_loss, gradient = part.loss_gradient(trial)
+        there = trial_loss + part.penalty(trial)
+        falls = there <= value - ARMIJO * length * promised + ROUNDING * np.abs(value)
+        if falls.all():
+            return trial, trial_loss, gradient
+        length[~falls] *= 0.5
+    return None

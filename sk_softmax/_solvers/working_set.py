@@ -1,0 +1,111 @@
+"""L1 and elastic net: a working set of coefficients, improved by one solver or another.
+
+Only a working set moves: the non-zeros and the worst violators of the KKT conditions.  Once the
+signs have settled on it, Newton steps on the non-zeros (`support`) give the last digits.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .._objective import Objective
+from .._preconditioner import null_curvature
+from .._typing import Array
+from . import certificate
+from .gauge import best_shift
+from .solution import Control, Run, Status
+from .support import decrement, newton_on_support
+
+SMALLEST_SET = 512  # coefficients in a working set, where there are as many
+GROWTH = 2.0  # of the working set over the non-zeros
+PATIENCE = 4  # sets in a row without progress
+PROGRESS = 1e-10  # of F, a set
+
+# From a run, its problems that are open and their objective on some features, the problems'
+# numbers, the point there, the mask of the working set, and the curvature at the null model:
+# iterations made, where they lead, and whether Newton steps on the non-zeros should follow.
+Improve = Callable[[Run, Objective, Array, Array, Array, Array], tuple[int, Array, bool]]
+
+
+def on_working_sets(objective: Objective, control: Control, start: Array, improve: Improve) -> Run:
+    """Minimise F with lambda1 > 0 from ``start``, (K, q), set by set; the run at its end."""
+    run = Run(objective, control, start)
+    curvature = null_curvature(objective)
+    best_value, best_violation, failures = np.inf, np.inf, 0
+    while run.goes_on:
+        active = run.open
+        part, rows = run.part(active), run.rows(active)
+        working = _working_set(part, run.point[rows], run.gradient[rows], curvature[rows])
+        point = _solve_on(run, part, active, working, curvature[rows], improve)
+        loss, gradient = part.loss_gradient(point)
+        run.accept(active, point, loss, gradient)
+        run.note_state("working set", working=int(working.sum()))
+        value = float((run.loss + objective.penalty(run.point)).sum())
+        violation = float(run.optimality[active].max())
+        progress = value < best_value * (1 - PROGRESS) or violation < 0.5 * best_violation
+        failures = 0 if progress else failures + 1
+        best_value, best_violation = min(best_value, value), min(best_violation, violation)
+        if not progress and run.open.size:
+            _certify_by_decrement(run)
+        if failures == PATIENCE:
+            run.finish(run.open, Status.STALLED)
+    return run
+
+
+def _certify_by_decrement(run: Run) -> None:
+    """Finish the problems that the quadratic model at the point calls done.
+
+    For lambda2 = 0 the gap is about F times violation over lambda1: where lambda1 is tiny, or a
+    feature huge, rounding alone keeps it from closing.
+    """
+    active = run.open
+    part, rows = run.part(active), run.rows(active)
+    left = decrement(part, run.point[rows], run.gradient[rows])
+    near = left <= run.control.goal[active]
+    small = run.optimality[active] <= run.control.tol
+    run.finish(active[near & small], Status.CONVERGED)
+    run.finish(active[near & ~small], Status.PRECISION)
+
+
+def _working_set(part: Objective, point: Array, gradient: Array, curvature: Array) -> Array:
+    """Mask (K, q): non-zeros, intercepts and, up to a cap, the worst violators."""
+    p = part.p
+    violation = certificate.kkt_violation(part, point, gradient)
+    working = point != 0
+    working[:, p:] = True
+    # by how much F could fall along each coordinate alone
+    promise = np.where(working, 0.0, violation**2 / curvature)
+    promising = int(np.count_nonzero(promise))
+    room = max(SMALLEST_SET, int(GROWTH * np.count_nonzero(working)))
+    if promising > room:
+        threshold = np.partition(promise.ravel(), -room)[-room]
+        promise[promise < threshold] = 0.0
+    return working | (promise > 0)
+
+
+def _solve_on(
+    run: Run,
+    part: Objective,
+    active: Array,
+    working: Array,
+    curvature: Array,
+    improve: Improve,
+) -> Array:
+    """The point (K, q) with the coordinates of ``working`` improved, the others 0."""
+    p = part.p
+    features = np.flatnonzero(working[:, :p].any(axis=0))
+    rows = run.rows(active)
+    if features.size > p // 2:
+        features = np.arange(p)
+    small = part if features.size == p else part.take_features(features)
+    kept = np.append(features, p) if part.fit_intercept else features
+    there = run.point[rows][:, kept]
+    done, there, settled = improve(run, small, active, there, working[:, kept], curvature[:, kept])
+    run.count(active, done)
+    if settled:
+        left = run.control.max_iter - run.iterations
+        done, there = newton_on_support(small, there, left)
+        run.count(active, done)
+    point = np.zeros((part.K, part.q))
+    point[:, kept] = there
+    return best_shift(part, point)
