@@ -8,6 +8,7 @@ import naive
 import numba
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.optimize import brentq, minimize
 
 from sk_softmax._kernels import (
@@ -2187,3 +2188,71 @@ def test_a_kernel_without_a_folder_for_its_cache_still_runs(monkeypatch):
 
 def double(x):
     return 2 * x
+
+
+# ---- the Hessian of a CSR matrix on some coordinates ----------------------------------------
+
+
+def support_case(seed, K, softmax, n=30, p=7):
+    """A CSR matrix with an empty row and column, a state, coordinates with all intercepts."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p)) * (rng.random((n, p)) < 0.4)
+    X[3], X[:, 2] = 0.0, 0.0
+    s = rng.uniform(0.5, 2, n)
+    state = rng.dirichlet(np.ones(K), n) if softmax else rng.uniform(0, 0.25, (n, K))
+    mask = rng.random((K, p + 1)) < 0.6
+    mask[:, p] = True
+    return X, s, np.ascontiguousarray(state), mask
+
+
+def hessian_by_hand(A, s, state, mask, softmax):
+    """On the coordinates of ``mask``, from features A (n, q)."""
+    size = mask.size
+    H = np.zeros((size, size))
+    for a, weight, values in zip(A, s, state, strict=True):
+        d = weight * (np.diag(values) - np.outer(values, values)) if softmax else np.diag(values)
+        H += np.kron(d, np.outer(a, a))
+    return H[np.ix_(mask.ravel(), mask.ravel())]
+
+
+@pytest.mark.parametrize(("K", "softmax"), [(3, True), (5, True), (1, False), (4, False)])
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_csr_support_hessian(seed, K, softmax, parts):
+    X, s, state, mask = support_case(seed, K, softmax)
+    n, p = X.shape
+    matrix = sparse.csr_matrix(X)
+    outputs, features = np.nonzero(mask)
+    order = np.argsort(features, kind="stable")
+    first = np.searchsorted(features[order], np.arange(p + 2))
+    H = np.zeros((outputs.size, outputs.size))
+    ends = [outputs.size * part // parts for part in range(parts + 1)]
+    for start, stop in pairwise(ends):
+        before = H.copy()
+        curvature.csr_support_hessian(
+            matrix.data,
+            matrix.indices,
+            matrix.indptr,
+            start,
+            stop,
+            first,
+            order,
+            outputs[order],
+            state,
+            s,
+            softmax,
+            H,
+        )
+        np.testing.assert_array_equal(
+            np.delete(H, range(start, stop), 0), np.delete(before, range(start, stop), 0)
+        )
+    A = np.column_stack([X, np.ones(n)])
+    whole = np.tril(H) + np.triu(H, 1).T
+    np.testing.assert_allclose(
+        np.tril(whole), np.tril(hessian_by_hand(A, s, state, mask, softmax)), atol=1e-12
+    )
+    center = np.append(X.mean(axis=0), 0.0)
+    curvature.fold_and_centre(H, center[features], np.flatnonzero(features == p)[outputs])
+    A = A - center
+    np.testing.assert_allclose(H, hessian_by_hand(A, s, state, mask, softmax), atol=1e-12)
+    np.testing.assert_allclose(H, H.T, atol=1e-13)

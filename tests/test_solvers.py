@@ -397,6 +397,17 @@ def test_auto_takes_newton_for_small_problems_only(penalty, monkeypatch):
     assert solve(problem.objective()).solver == "lbfgs"
 
 
+@over_losses
+@over_nonsmooth
+def test_models_from_a_part_of_the_rows(loss, penalty, spy):
+    problem = make_problem(loss, penalty, n=1000, C=0.1)
+    drawn = spy(prox_newton, "stratified_rows")
+    result = solve(problem.objective(), "newton", tol=1e-8)
+    assert drawn
+    assert_certified(problem, result, 1e-8)
+    assert_same_value(result, solve(problem.objective(), "lbfgs", tol=1e-8))
+
+
 @over_nonsmooth
 @pytest.mark.parametrize("storage", ["C", "CSR"])
 def test_auto_takes_proximal_newton_for_l1(penalty, storage):
