@@ -36,7 +36,8 @@ def on_working_sets(objective: Objective, control: Control, start: Array, improv
         active = run.open
         part, rows = run.part(active), run.rows(active)
         working = _working_set(part, run.point[rows], run.gradient[rows], curvature[rows])
-        point = _solve_on(run, part, active, working, curvature[rows], improve)
+        finish = failures > 0  # by Newton steps, before anything is called the best there is
+        point, finished = _solve_on(run, part, active, working, curvature[rows], improve, finish)
         loss, gradient = part.loss_gradient(point)
         run.accept(active, point, loss, gradient)
         run.note_state("working set", working=int(working.sum()))
@@ -45,7 +46,7 @@ def on_working_sets(objective: Objective, control: Control, start: Array, improv
         progress = value < best_value * (1 - PROGRESS) or violation < 0.5 * best_violation
         failures = 0 if progress else failures + 1
         best_value, best_violation = min(best_value, value), min(best_violation, violation)
-        if not progress and run.open.size:
+        if not progress and finished and run.open.size:
             _certify_by_decrement(run)
         if failures == PATIENCE:
             run.finish(run.open, Status.STALLED)
@@ -90,8 +91,13 @@ def _solve_on(
     working: Array,
     curvature: Array,
     improve: Improve,
-) -> Array:
-    """The point (K, q) with the coordinates of ``working`` improved, the others 0."""
+    finish: bool,
+) -> tuple[Array, bool]:
+    """The point (K, q) with the coordinates of ``working`` improved, the others 0.
+
+    And whether Newton steps on the non-zeros have followed: where signs have settled, or where
+    the caller asks to ``finish``.
+    """
     p = part.p
     features = np.flatnonzero(working[:, :p].any(axis=0))
     rows = run.rows(active)
@@ -102,10 +108,11 @@ def _solve_on(
     there = run.point[rows][:, kept]
     done, there, settled = improve(run, small, active, there, working[:, kept], curvature[:, kept])
     run.count(active, done)
-    if settled:
+    finish |= settled
+    if finish:
         left = run.control.max_iter - run.iterations
         done, there = newton_on_support(small, there, left)
         run.count(active, done)
     point = np.zeros((part.K, part.q))
     point[:, kept] = there
-    return best_shift(part, point)
+    return best_shift(part, point), finish
