@@ -251,7 +251,7 @@ class _Pairs:
             if in_the_way.size:
                 try:
                     weights, _ = nnls(-in_the_way.T, total)
-                except RuntimeError:  # too many iterations
+                except (RuntimeError, np.linalg.LinAlgError):  # too many iterations, or rounding
                     break
                 v = total + weights @ in_the_way
                 in_the_way = in_the_way[weights > 0]
