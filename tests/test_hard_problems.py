@@ -31,7 +31,11 @@ pytestmark = [
 TOL = 1e-4
 GOAL = 1e-6  # of the null model's objective: what a fit with TOL certifies
 PRECISION = 1e-14  # of it: what float64 can certify
+# With weaker penalties than this C the Newton decrement may be all that certifies, and too small by
+# far: where the step moves logits by more than 1, or the Hessian's jitter hides a flat direction.
 WEAKEST = 1.0
+# With larger entries than 2^13, or 8192, the change of F in a step may be lost in rounding, and a
+# fit end that meets its goal while the gradient, in the units of the largest columns, is above TOL.
 UNITS = (-66, 13)
 DAMPING = (0.0, *10.0 ** np.arange(-26, 14, 2))  # of Newton steps, relative
 EPS = float(np.finfo(float).eps)
