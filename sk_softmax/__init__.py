@@ -1,6 +1,13 @@
 """Softmax and one-vs-all linear classifiers for scikit-learn."""
 
 from ._classifiers import OvAClassifier, SoftmaxClassifier
+from ._smallest_c import ova_l1_min_c, softmax_l1_min_c
 from ._version import __version__
 
-__all__ = ["OvAClassifier", "SoftmaxClassifier", "__version__"]
+__all__ = [
+    "OvAClassifier",
+    "SoftmaxClassifier",
+    "__version__",
+    "ova_l1_min_c",
+    "softmax_l1_min_c",
+]

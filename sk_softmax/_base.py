@@ -111,26 +111,11 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        from ._objective import make_objective
         from ._solvers.table import solve
 
-        rows_balance = self._coupled or self.class_weight != "balanced"
-        data = check_training_data(
-            self, X, y, sample_weight, self.class_weight, balance_rows=rows_balance
-        )
+        data = self._training_data(X, y, sample_weight)
         with Workers(thread_count(self.n_jobs)) as workers, one_blas_thread():
-            objective = make_objective(
-                data.X,
-                data.y,
-                data.s,
-                n_classes=data.classes.size,
-                coupled=self._coupled,
-                balanced=not rows_balance,
-                C=float(self.C),
-                l1_ratio=float(self.l1_ratio),
-                fit_intercept=self.fit_intercept,
-                workers=workers,
-            )
+            objective = self._objective(data, workers)
             solution = solve(
                 objective,
                 self.solver,
@@ -141,6 +126,34 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
             )
         self._keep(data, solution)
         self._warn(data, solution)
+
+    @property
+    def _balances_rows(self) -> bool:
+        """Whether ``class_weight="balanced"`` is a weight on rows, not on sides of problems."""
+        return self._coupled or self.class_weight != "balanced"
+
+    def _training_data(self, X: Any, y: Any, sample_weight: Any) -> TrainingData:
+        """Checked data, with weights that the parameters ask for."""
+        return check_training_data(
+            self, X, y, sample_weight, self.class_weight, balance_rows=self._balances_rows
+        )
+
+    def _objective(self, data: TrainingData, workers: Workers) -> "Objective":
+        """The objective that the parameters ask for."""
+        from ._objective import make_objective
+
+        return make_objective(
+            data.X,
+            data.y,
+            data.s,
+            n_classes=data.classes.size,
+            coupled=self._coupled,
+            balanced=not self._balances_rows,
+            C=float(self.C),
+            l1_ratio=float(self.l1_ratio),
+            fit_intercept=self.fit_intercept,
+            workers=workers,
+        )
 
     def _keep(self, data: TrainingData, solution: "Solution") -> None:
         """Store a solution as attributes."""

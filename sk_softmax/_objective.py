@@ -162,6 +162,13 @@ class Objective(Curvature):
         share = self.class_sums[:, -1] if self.fit_intercept else np.full(self.K, 0.5)
         return -(share * np.log(share) + (1 - share) * np.log1p(-share))
 
+    def penalised(self, lambda1: float, lambda2: float) -> "Objective":
+        """The same loss with other penalties; it counts the rows that it reads itself."""
+        m = self.n_problems
+        return replace(
+            self, lambda1=np.full(m, lambda1), lambda2=np.full(m, lambda2), counts=Counter()
+        )
+
     def take_outputs(self, outputs: Array) -> "Objective":
         """The objective of some of the one-vs-all problems."""
         return replace(
@@ -257,18 +264,24 @@ def make_objective(
         target = Target(y, s, columns, positive, negative)
     sums, means, center = _sums(design, target, fit_intercept)
     m = 1 if coupled else columns.size
-    strength = min(1 / (C * S), STRONGEST) if C * S > 0 else STRONGEST
+    lambda1, lambda2 = penalties(C, l1_ratio, S)
     return Objective(
         design=design,
         target=target,
-        lambda1=np.full(m, l1_ratio * strength),
-        lambda2=np.full(m, (1 - l1_ratio) * strength),
+        lambda1=np.full(m, lambda1),
+        lambda2=np.full(m, lambda2),
         fit_intercept=fit_intercept,
         class_sums=sums,
         means=means,
         center=center,
         workers=workers,
     )
+
+
+def penalties(C: float, l1_ratio: float, S: float) -> tuple[float, float]:
+    """lambda1 and lambda2 of rows that weigh S together."""
+    strength = min(1 / (C * S), STRONGEST) if C * S > 0 else STRONGEST
+    return l1_ratio * strength, (1 - l1_ratio) * strength
 
 
 def _sums(design: Design, target: Target, fit_intercept: bool) -> tuple[Array, Array, Array]:

@@ -55,6 +55,12 @@ def check_training_data(
     ValueError, TypeError
         In scikit-learn's words, for input that cannot be fitted.
     """
+    X, y = checked_rows(estimator, X, y)
+    return weighted(X, y, checked_weights(sample_weight, X), class_weight, balance_rows)
+
+
+def checked_rows(estimator: Any, X: Any, y: Any) -> tuple[Any, Array]:
+    """X (float64 or float32, dense or CSR) and y as arrays; see `check_training_data`."""
     X, y = validate_data(
         estimator, X, y, accept_sparse="csr", dtype=DTYPES, order=None, accept_large_sparse=True
     )
@@ -66,11 +72,32 @@ def check_training_data(
             f"X contains values beyond {LARGEST:.0e}, whose squares overflow. "
             "Scale its columns, for example with StandardScaler."
         )
-    s = np.ones(X.shape[0])
-    if sample_weight is not None:
-        s = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if (s < 0).any():
-            raise ValueError("Negative values in data passed to `sample_weight`")
+    return X, y
+
+
+def checked_weights(sample_weight: Any, X: Any) -> Array:
+    """Non-negative weights (n,), 1 where none are given."""
+    if sample_weight is None:
+        return np.ones(X.shape[0])
+    s = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if (s < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`")
+    return s
+
+
+def weighted(X: Any, y: Array, s: Array, class_weight: Any, balance_rows: bool) -> TrainingData:
+    """Labels encoded and classes weighted, without the rows of weight 0.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, p)
+    y : ndarray of shape (n,)
+        Labels.
+    s : ndarray of shape (n,)
+        Weights, not negative.
+    class_weight, balance_rows
+        See `check_training_data`.
+    """
     classes, codes = np.unique(y, return_inverse=True)
     if isinstance(class_weight, dict):
         by_class = compute_class_weight(class_weight, classes=classes, y=y)
