@@ -16,7 +16,7 @@ from .._objective import Objective
 from .._preconditioner import Centring
 from .._typing import Array
 from . import certificate
-from .solution import Control, Run, Solution
+from .solution import Control, Solution
 from .working_set import on_working_sets
 
 STAGE = 60  # L-BFGS iterations between two looks at all coefficients
@@ -29,10 +29,15 @@ def bounded(objective: Objective, control: Control, start: Array) -> Solution:
 
 
 def lbfgs_on_set(
-    run: Run, part: Objective, active: Array, point: Array, working: Array, curvature: Array
+    control: Control,
+    part: Objective,
+    active: Array,
+    point: Array,
+    working: Array,
+    curvature: Array,
 ) -> tuple[int, Array, bool]:
     """L-BFGS-B on the coordinates of ``working``; iterations, where they lead, always True."""
-    stage = _Stage(run, part, active, point, working, curvature)
+    stage = _Stage(control, part, active, point, working, curvature)
     stage.minimise()
     return stage.iterations, stage.point(), True
 
@@ -42,14 +47,14 @@ class _Stage:
 
     def __init__(
         self,
-        run: Run,
+        control: Control,
         part: Objective,
         active: Array,
         origin: Array,
         working: Array,
         curvature: Array,
     ) -> None:
-        self.part, self.run, self.active = part, run, active
+        self.part, self.control, self.active = part, control, active
         self.penalised = working.copy()
         self.penalised[:, part.p :] = False
         self.free = np.zeros_like(working)
@@ -74,7 +79,8 @@ class _Stage:
         a = self.lambda1.size
         lower = np.zeros(self.x.size)
         lower[2 * a :] = -np.inf
-        left = self.run.control.max_iter - self.run.iterations
+        left = self.control.max_iter
+        self.control.begin()
         result = minimize(
             self._evaluate,
             self.x,
@@ -121,7 +127,10 @@ class _Stage:
         point, gradient = self.latest
         violation = certificate.kkt_violation(self.part, point, gradient) * self.scale
         worst = float(np.abs(violation[self.penalised | self.free]).max(initial=0.0))
+        solved = self.inner is not None and worst <= self.inner
         if self.inner is None:
             self.inner = INNER * worst
-        elif worst <= self.inner:
+        if self.control.end(self.active, lambda: point.copy()) or solved:
             raise StopIteration
+        if self.iterations < min(STAGE, self.control.max_iter):
+            self.control.begin()

@@ -56,8 +56,12 @@ def continuation(
     goal = PRECISION * objective.null_value()
     iterations = 0
     for stage in range(stages, 0, -1):
+        if control.stopped:
+            break
         stronger = replace(objective, lambda2=objective.lambda2 * FACTOR**stage)
-        run = Run(stronger, Control(np.inf, goal, control.max_iter - iterations), start)
+        left = control.max_iter - iterations
+        rough = replace(control, tol=np.inf, goal=goal, max_iter=left, verbose=0)
+        run = Run(stronger, rough, start)
         minimise(run)
         start = run.point
         iterations += run.iterations

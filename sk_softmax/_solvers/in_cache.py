@@ -5,6 +5,7 @@ each block serves all of them while it is in the processor's cache.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -40,48 +41,139 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> tup
 
     They go on beyond the goal, which costs little, so that the duality gap certifies the end.
     """
-    from .._kernels.newton import newton_problems
-
-    target, n = objective.target, objective.design.n
-    A, y, s = _blocks(objective)
+    problems = _Problems.of(objective, control)
     centring = Centring(objective.center)
     point = centring.apply(start)
-    parts = list(_parts(objective, control, y, s))
+    made, rows = problems.solve(point)
+    objective.counts["rows"] += rows
+    if control.watch is not None:
+        point, made = _replay(problems, control, centring, start, made)
+    return centring.undo(point), made.sum(axis=0)
 
-    problems = point[None] if objective.coupled else point[:, None]
-    columns, sides = np.array([-1]), np.ones((1, 2))
-    if target.positive is not None and target.negative is not None:
-        columns, sides = target.columns, np.column_stack([target.negative, target.positive])
 
-    def solve(some: slice) -> tuple[Array, Array]:
-        iterations, rows = np.zeros((2, some.stop - some.start), np.int64)
-        for count, scale, tol, goal in parts:
-            counts = np.zeros((iterations.size, 2), np.int64)
+def _replay(
+    problems: "_Problems", control: Control, centring: Centring, start: Array, made: Array
+) -> tuple[Array, Array]:
+    """The iterations that were ``made``, (parts, m), once more for who looks on, one by one.
+
+    In one call they take less time than it takes to look.  A call that begins where another one's
+    iteration ended makes the same next one, so nothing depends on being looked at.
+
+    Returns
+    -------
+    point : ndarray of shape (K, q)
+        Where they end or are stopped, in the centred coordinates.
+    made : ndarray of shape (parts, m)
+        Iterations until there.
+    """
+    point = centring.apply(start)
+    ends = made.cumsum(axis=0)
+    for iteration in range(int(ends[-1].max())):
+        control.begin()
+        now = (ends - made <= iteration) & (iteration < ends)
+        problems.solve(point, now.astype(np.int64))
+        if control.end(np.flatnonzero(now.any(axis=0)), lambda: centring.undo(point.copy())):
+            return point, np.clip(iteration + 1 - (ends - made), 0, made)
+    return point, made
+
+
+@dataclass
+class _Problems:
+    """What the kernel takes of an objective, and in which groups of problems it is called.
+
+    Attributes
+    ----------
+    A, y, s
+        See `_blocks`.
+    columns, sides : ndarray of shape (m,) and (m, 2)
+        See the kernel.
+    parts : list
+        See `_parts`.
+    groups : list of slice
+    """
+
+    objective: Objective
+    max_iter: int
+    A: Array
+    y: Array
+    s: Array
+    columns: Array
+    sides: Array
+    parts: list[tuple[int, float, float, Array]]
+    groups: list[slice]
+
+    @classmethod
+    def of(cls, objective: Objective, control: Control) -> "_Problems":
+        A, y, s = _blocks(objective)
+        target, m = objective.target, objective.n_problems
+        columns, sides = np.array([-1]), np.ones((1, 2))
+        if target.positive is not None and target.negative is not None:
+            columns, sides = target.columns, np.column_stack([target.negative, target.positive])
+        wanted = m * objective.hessian_size**2 // HESSIANS
+        groups = min(m, max(GROUPS * objective.workers.n_threads, wanted))
+        ends = [m * group // groups for group in range(groups + 1)]
+        slices = [slice(*e) for e in pairwise(ends)]
+        parts = list(_parts(objective, control, y, s))
+        return cls(objective, control.max_iter, A, y, s, columns, sides, parts, slices)
+
+    def solve(self, point: Array, allowed: Array | None = None) -> tuple[Array, int]:
+        """Move ``point``, (K, q) in the centred coordinates, to where iterations lead from it.
+
+        Parameters
+        ----------
+        point : ndarray of shape (K, q)
+        allowed : ndarray of shape (parts, m), int, optional
+            How many to make on each part; by default as many as it takes.
+
+        Returns
+        -------
+        made : ndarray of shape (parts, m)
+        rows : int
+            Read for that.
+        """
+        objective = self.objective
+        work = objective.n_problems * objective.design.n * objective.hessian_size**2
+        problems = point[None] if objective.coupled else point[:, None]
+
+        def solve(group: slice) -> tuple[Array, Array]:
+            return self._solve_group(group, problems, allowed)
+
+        found = objective.workers.map(solve, self.groups, work >= WORTH)
+        made = np.concatenate([made for made, _ in found], axis=1)
+        return made, max(int(rows.max()) for _, rows in found)
+
+    def _solve_group(
+        self, some: slice, problems: Array, allowed: Array | None
+    ) -> tuple[Array, Array]:
+        from .._kernels.newton import newton_problems
+
+        objective, n = self.objective, self.objective.design.n
+        made = np.zeros((len(self.parts), some.stop - some.start), np.int64)
+        rows = np.zeros(made.shape[1], np.int64)
+        for part, (count, scale, tol, goal) in enumerate(self.parts):
+            limits = self.max_iter - made.sum(axis=0)
+            if allowed is not None:
+                limits = allowed[part, some]
+                if not limits.any():
+                    continue
+            counts = np.zeros((rows.size, 2), np.int64)
             newton_problems(
-                A[:count],
+                self.A[:count],
                 objective.center,
-                y[:count],
-                s[:count] * scale,
-                columns[some],
-                sides[some],
+                self.y[:count],
+                self.s[:count] * scale,
+                self.columns[some],
+                self.sides[some],
                 objective.lambda2[some],
                 problems[some],
                 tol,
                 goal[some],
-                control.max_iter - iterations,
+                limits,
                 counts,
             )
-            iterations += counts[:, 0]
-            rows += counts[:, 1] * n * count // y.shape[0]
-        return iterations, rows
-
-    m = objective.n_problems
-    groups = max(GROUPS * objective.workers.n_threads, m * objective.hessian_size**2 // HESSIANS)
-    ends = [m * group // min(m, groups) for group in range(min(m, groups) + 1)]
-    work = m * n * objective.hessian_size**2
-    found = objective.workers.map(solve, [slice(*e) for e in pairwise(ends)], work >= WORTH)
-    objective.counts["rows"] += max(int(rows.max()) for _, rows in found)
-    return centring.undo(point), np.concatenate([iterations for iterations, _ in found])
+            made[part] = counts[:, 0]
+            rows += counts[:, 1] * n * count // self.y.shape[0]
+        return made, rows
 
 
 def _blocks(objective: Objective) -> tuple[Array, Array, Array]:

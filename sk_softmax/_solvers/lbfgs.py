@@ -120,6 +120,7 @@ class _Stage:
 
     def minimise(self) -> None:
         left = self.run.control.max_iter - self.run.iterations
+        self.run.control.begin()
         minimize(
             self._evaluate,
             np.zeros(self.shape).ravel(),
@@ -167,8 +168,11 @@ class _Stage:
             close &= estimate <= self.ahead * self.run.control.goal[self.active]
             self.estimates.append(float(estimate[self.live].sum()))
         self.nearly_done = bool((close | ~self.live).all())
-        if self.nearly_done or self._slow():
+        stopped = self.run.end(problems)
+        if stopped or self.nearly_done or self._slow():
             raise StopIteration
+        if self.run.goes_on:
+            self.run.control.begin()
 
     def _slow(self) -> bool:
         """Whether better variables would soon pay for themselves."""

@@ -94,6 +94,7 @@ def newton_step(run: Run, system: "Factored | Iterative") -> float:
         What the line search left of the step, at least, of the problems that go on.
     """
     active = run.open
+    run.control.begin()
     part, rows = run.part(active), run.rows(active)
     here = _Trial.at(part, run.point[rows], run.loss[active], run.gradient[rows])
     step, decrement = system.solve(here.slope)
@@ -113,6 +114,7 @@ def newton_step(run: Run, system: "Factored | Iterative") -> float:
     run.finish(active[stuck & near], Status.PRECISION)
     run.finish(active[stuck & ~near], Status.STALLED)
     run.note_state("newton", decrement=float(decrement.max()))
+    run.end(active)
     return float(length[~certified].min(initial=1.0))
 
 

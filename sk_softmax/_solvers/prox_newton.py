@@ -13,6 +13,7 @@ coordinate descent", section 2: covariance updates.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from .._preconditioner import Centring, stratified_rows
 from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
-from .solution import Control, Run, Solution
+from .solution import Control, Solution
 from .support import LARGEST_SUPPORT, fill_intercept
 from .working_set import on_working_sets
 
@@ -50,7 +51,12 @@ def prox_newton(objective: Objective, control: Control, start: Array) -> Solutio
 
 
 def _improve(
-    run: Run, part: Objective, active: Array, point: Array, working: Array, curvature: Array
+    control: Control,
+    part: Objective,
+    active: Array,
+    point: Array,
+    working: Array,
+    curvature: Array,
 ) -> tuple[int, Array, bool]:
     """Proximal Newton steps on the coordinates of ``working``.
 
@@ -59,27 +65,30 @@ def _improve(
     sizes = working.sum(axis=1)
     sparse = isinstance(part.design, CSRDesign)
     if not sparse and (sizes.sum() if part.coupled else sizes.max()) > LARGEST_SUPPORT:
-        return lbfgs_on_set(run, part, active, point, working, curvature)
+        return lbfgs_on_set(control, part, active, point, working, curvature)
     sample = None if sparse else _sample(part, point, int(sizes.sum()))
     scale = np.where(working, 1 / np.sqrt(curvature), 0.0)
     loss, gradient = part.loss_gradient(point)
     enough, settled = None, False
-    left = min(STEPS, run.control.max_iter - run.iterations)
+    left = min(STEPS, control.max_iter)
     for steps in range(left):
         violation = certificate.kkt_violation(part, point, gradient) * scale
         worst = float(violation.max(initial=0.0))
         enough = INNER * worst if enough is None else enough
         if settled or (steps and worst <= enough):
             return steps, point, settled
+        control.begin()
         if sparse:
             step, promised = _sparse_step(part, point, gradient, working)
         else:
             step, promised = _dense_step(part, point, gradient, working, sample)
         moved = _line_search(part, point, loss, step, promised)
-        if moved is None:
-            return steps + 1, point, True
-        settled = bool((np.sign(moved[0]) == np.sign(point))[:, : part.p].all())
-        point, loss, gradient = moved
+        if moved is not None:
+            settled = bool((np.sign(moved[0]) == np.sign(point))[:, : part.p].all())
+            point, loss, gradient = moved
+        stopped = control.end(active, partial(np.copy, point))
+        if stopped or moved is None:
+            return steps + 1, point, moved is None
     return left, point, settled
 
 

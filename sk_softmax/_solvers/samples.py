@@ -9,6 +9,7 @@ optimization", section 2: samples that grow with the precision wanted.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,6 +51,8 @@ def rough_start(
     if (objective.lambda2 == 0).any() or (wide and can_factor_by_class(objective)):
         return start, 0
     for fraction in FRACTIONS:
+        if control.stopped:
+            break
         if n // fraction < (WIDE_ROWS if wide else ROWS_A_COORDINATE * size):
             continue
         at = start if iterations else None
@@ -57,9 +60,8 @@ def rough_start(
         goal = np.full(objective.n_problems, NOISE * size / part.design.n)
         if wide:  # the penalty, not the rows, keeps the coefficients small
             goal = ROUGH * objective.null_value()
-        run = Run(
-            part, Control(np.inf, goal, min(ITERATIONS, control.max_iter - iterations)), start
-        )
+        left = min(ITERATIONS, control.max_iter - iterations)
+        run = Run(part, replace(control, tol=np.inf, goal=goal, max_iter=left, verbose=0), start)
         minimise(run)
         start = run.point
         iterations += run.iterations

@@ -1,7 +1,8 @@
 """What a solver is given, what it knows on the way, and what it returns."""
 
 import enum
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .._objective import Objective
 from .._typing import Array
 from . import certificate
+from .watch import Known, State, Watch
 
 SEPARATED = 1e-3  # KKT violation from which unpenalised classes are looked at for separation
 
@@ -26,6 +28,10 @@ class Status(enum.Enum):
         "Rounding errors stopped the solver before the optimum was certified. "
         "Bring the columns of X to similar scales (StandardScaler), use a smaller C, "
         "or make tol larger."
+    )
+    STOPPED = (
+        "A callback stopped it before the optimum was certified. "
+        "Let it go on for longer if more precision is needed."
     )
     SEPARABLE = (
         "Some classes are linearly separable from others, so without a penalty the coefficients "
@@ -49,12 +55,43 @@ class Control:
         Suboptimality to certify, in units of F.
     max_iter : int
     verbose : int
+    watch : Watch, optional
+        Who looks on.
+    restore : callable, optional
+        Where the solver's variables are not the user's: from its points to the user's.
     """
 
     tol: float
     goal: Array
     max_iter: int
     verbose: int = 0
+    watch: Watch | None = None
+    restore: Callable[[Array], Array] | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether who looks on has stopped the fit."""
+        return self.watch is not None and self.watch.stopped
+
+    def within(self, restore: Callable[[Array], Array], max_iter: int) -> "Control":
+        """For a solver in other variables, from whose points ``restore`` leads to those here."""
+        outer = self.restore
+        whole = restore if outer is None else lambda point: outer(restore(point))
+        return replace(self, restore=whole, max_iter=max_iter)
+
+    def begin(self) -> None:
+        """An iteration begins."""
+        if self.watch is not None:
+            self.watch.begin()
+
+    def end(self, problems: Array, point: Callable[[], Array], known: Known | None = None) -> bool:
+        """An iteration of ``problems`` has led to ``point``; whether the fit is to stop there."""
+        if self.watch is None:
+            return False
+        restore = self.restore
+        if restore is None:
+            return self.watch.end(problems, point, known)
+        return self.watch.end(problems, lambda: restore(point()), known)
 
 
 @dataclass(frozen=True)
@@ -119,7 +156,13 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        return bool(self.open.size) and self.iterations < self.control.max_iter
+        left = bool(self.open.size) and self.iterations < self.control.max_iter
+        return left and not self.control.stopped
+
+    @property
+    def converged(self) -> Array:
+        """Which problems are certified, a mask (m,)."""
+        return np.array([status is not None and status.converged for status in self.status])
 
     def rows(self, problems: Array) -> Any:
         """Rows of the point that belong to ``problems``."""
@@ -202,6 +245,10 @@ class Run:
                 self.status[problem] = status
             self.open = np.array([i for i, s in enumerate(self.status) if s is None], dtype=int)
 
+    def end(self, problems: Array) -> bool:
+        """An iteration of ``problems`` has led to the point; whether the fit is to stop there."""
+        return self.control.end(problems, self.point.copy, self)
+
     def count(self, problems: Array, iterations: int = 1) -> None:
         """Count iterations in which ``problems`` took part."""
         self.iterations += iterations
@@ -229,13 +276,10 @@ class Run:
         self.note(stage=stage, optimality=worst, open=self.open.size, **facts)
 
     def solution(self, solver: str) -> Solution:
-        """The answer; problems still open ran out of iterations."""
-        self.finish(self.open, Status.MAX_ITER)
+        """The answer; problems still open ran out of iterations, or were stopped."""
+        self.finish(self.open, Status.STOPPED if self.control.stopped else Status.MAX_ITER)
         everything = np.arange(self.objective.n_problems)
-        coef, intercept = self.objective.split(self.point)
-        if self.objective.coupled:
-            for _ in range(2):  # a shift that softmax does not see, and what rounding leaves of it
-                intercept -= intercept.mean()
+        coef, intercept = answer(self.objective, self.point)
         return Solution(
             coef=coef,
             intercept=intercept,
@@ -248,3 +292,29 @@ class Run:
             evaluations=self.objective.counts["rows"] / max(1, self.objective.design.n),
             trace=self.trace,
         )
+
+
+def answer(objective: Objective, point: Array) -> tuple[Array, Array]:
+    """coef (K, p) and intercept (K,) of a point (K, q), as users get them."""
+    coef, intercept = objective.split(point)
+    if objective.coupled:
+        for _ in range(2):  # a shift that softmax does not see, and what rounding leaves of it
+            intercept -= intercept.mean()
+    return coef, intercept
+
+
+def solution_at(state: State) -> Solution:
+    """The solution, had the fit been stopped at ``state``."""
+    coef, intercept = answer(state.full, state.point)
+    return Solution(
+        coef=coef,
+        intercept=intercept,
+        status=[Status.CONVERGED if done else Status.STOPPED for done in state.converged],
+        n_iter=state.n_iter,
+        objective=state.objective,
+        optimality=state.optimality,
+        dual_gap=state.dual_gap,
+        solver=state.solver,
+        evaluations=state.evaluations,
+        trace=[],
+    )

@@ -4,7 +4,9 @@ With signs s fixed, lambda1 ||W||_1 = lambda1 s'w is linear on the support and F
 coefficient that a step carries over 0 stops at 0 and leaves the support.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 from scipy.optimize import nnls
@@ -27,7 +29,12 @@ SHRINK = 0.5
 ROUNDING = 64 * np.finfo(float).eps
 
 
-def newton_on_support(objective: Objective, point: Array, max_iter: int) -> tuple[int, Array]:
+def newton_on_support(
+    objective: Objective,
+    point: Array,
+    max_iter: int,
+    ended: Callable[[Callable[[], Array]], bool] | None = None,
+) -> tuple[int, Array]:
     """Move ``point`` to the optimum on its own non-zeros, as far as their signs allow.
 
     Parameters
@@ -36,6 +43,8 @@ def newton_on_support(objective: Objective, point: Array, max_iter: int) -> tupl
     point : ndarray of shape (K, q)
     max_iter : int
         Steps at most.
+    ended : callable, optional
+        Told of each step, by a function that returns where it led; whether to stop there.
 
     Returns
     -------
@@ -55,6 +64,8 @@ def newton_on_support(objective: Objective, point: Array, max_iter: int) -> tupl
         )
         if not live.any():
             return steps, point
+        if ended is not None and ended(partial(np.copy, point)):
+            return steps + 1, point
     return limit, point
 
 

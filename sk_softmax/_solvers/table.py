@@ -19,6 +19,7 @@ from .prox_newton import prox_newton
 from .row_space import in_row_space, wide
 from .separation import separated
 from .solution import Control, Solution, Status
+from .watch import State, Watch
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
 SAME = 1e-3  # relative difference between KKT violations of what is one solution up to rounding
@@ -68,6 +69,8 @@ def solve(
     max_iter: int = 1000,
     start: Array | None = None,
     verbose: int = 0,
+    watch: Callable[[State], object] | None = None,
+    begins: Callable[[State], object] | None = None,
 ) -> Solution:
     """Minimise ``objective``.
 
@@ -82,6 +85,10 @@ def solve(
     start : ndarray of shape (K, q), optional
         Default: the null model.
     verbose : int, default=0
+    watch : callable, optional
+        Gets a `State` at the end of each iteration; the fit stops where it returns True.
+    begins : callable, optional
+        Gets the `State` at the beginning of each iteration that ``watch`` is to see the end of.
 
     Returns
     -------
@@ -89,16 +96,22 @@ def solve(
     """
     entry = choose(solver, objective)
     goal = np.maximum(0.01 * tol, PRECISION) * objective.null_value()
-    control = Control(tol, goal, max_iter, verbose)
     point = objective.null_point() if start is None else start
     if entry.smooth and objective.coupled:
         point = point - point.mean(axis=0)  # where the optimum is; steps by class stay there
+    watched = None
+    if watch is not None:
+        watched = Watch(objective, entry.name, tol, goal, point, watch, begins)
+    control = Control(tol, goal, max_iter, verbose, watched)
     if entry.smooth and start is None and wide(objective):
         solution = _solve_wide(entry, objective, control)
     else:
         solution = entry.minimise(objective, control, point)
-    if objective.unpenalised:
+    if watched is not None:
+        watched.close()
+    if objective.unpenalised and set(solution.status) != {Status.STOPPED}:
         solution = _with_separation(objective, solution)
+    if objective.unpenalised and not control.stopped:
         solution = _of_least_norm(objective, control, solution)
     return solution
 
@@ -117,7 +130,7 @@ def _with_separation(objective: Objective, solution: Solution) -> Solution:
 def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solution:
     """Solve in the row space of X, then certify (and, if need be, go on) with X itself."""
     rotated, restore = in_row_space(objective)
-    inner = replace(control, tol=FINER * control.tol, goal=FINER**2 * control.goal)
+    inner = replace(control, tol=FINER * control.tol, goal=FINER**2 * control.goal, restore=restore)
     rough = choose("auto", rotated).minimise(rotated, inner, rotated.null_point())
     point = restore(np.column_stack([rough.coef, rough.intercept])[:, : rotated.q])
     rest = replace(control, max_iter=control.max_iter - int(rough.n_iter.max()))

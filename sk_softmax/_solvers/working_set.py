@@ -5,6 +5,7 @@ signs have settled on it, Newton steps on the non-zeros (`support`) give the las
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -21,10 +22,10 @@ GROWTH = 2.0  # of the working set over the non-zeros
 PATIENCE = 4  # sets in a row without progress
 PROGRESS = 1e-10  # of F, a set
 
-# From a run, its problems that are open and their objective on some features, the problems'
+# From a control, the objective of the problems that are open on some features, the problems'
 # numbers, the point there, the mask of the working set, and the curvature at the null model:
 # iterations made, where they lead, and whether Newton steps on the non-zeros should follow.
-Improve = Callable[[Run, Objective, Array, Array, Array, Array], tuple[int, Array, bool]]
+Improve = Callable[[Control, Objective, Array, Array, Array, Array], tuple[int, Array, bool]]
 
 
 def on_working_sets(objective: Objective, control: Control, start: Array, improve: Improve) -> Run:
@@ -41,6 +42,8 @@ def on_working_sets(objective: Objective, control: Control, start: Array, improv
         loss, gradient = part.loss_gradient(point)
         run.accept(active, point, loss, gradient)
         run.note_state("working set", working=int(working.sum()))
+        if control.stopped:
+            break
         value = float((run.loss + objective.penalty(run.point)).sum())
         violation = float(run.optimality[active].max())
         progress = value < best_value * (1 - PROGRESS) or violation < 0.5 * best_violation
@@ -105,14 +108,27 @@ def _solve_on(
         features = np.arange(p)
     small = part if features.size == p else part.take_features(features)
     kept = np.append(features, p) if part.fit_intercept else features
+
+    def restored(there: Array) -> Array:
+        point = np.zeros((part.K, part.q))
+        point[:, kept] = there
+        return best_shift(part, point)
+
+    def among_all(there: Array) -> Array:
+        point = run.point.copy()
+        point[rows] = restored(there)
+        return point
+
+    control = run.control.within(among_all, run.control.max_iter - run.iterations)
     there = run.point[rows][:, kept]
-    done, there, settled = improve(run, small, active, there, working[:, kept], curvature[:, kept])
+    done, there, settled = improve(
+        control, small, active, there, working[:, kept], curvature[:, kept]
+    )
     run.count(active, done)
     finish |= settled
-    if finish:
-        left = run.control.max_iter - run.iterations
-        done, there = newton_on_support(small, there, left)
+    if finish and not control.stopped:
+        done, there = newton_on_support(
+            small, there, control.max_iter - done, partial(control.end, active)
+        )
         run.count(active, done)
-    point = np.zeros((part.K, part.q))
-    point[:, kept] = there
-    return best_shift(part, point), finish
+    return restored(there), finish
