@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from ._callbacks import CallbackSupportMixin, TrainingRows, fit_tasks, unfinished
 from ._threads import Workers, one_blas_thread, thread_count
 from ._typing import Array
 from ._validation import TrainingData, check_prediction_data, check_training_data
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 LARGEST = np.finfo(np.float64).max
 
 
-class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
+class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
     """Base of SoftmaxClassifier and OvAClassifier."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -106,14 +108,21 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
         try:
             self._fit(X, y, sample_weight)
         except BaseException:
-            self.__dict__ = before
+            self.__dict__ = before | unfinished(self)
             raise
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, watch: Any = None, begins: Any = None
+    ) -> None:
+        """`fit`; ``watch`` and ``begins``, where no callbacks are set, are those of `solve`."""
         from ._solvers.table import solve
 
         data = self._training_data(X, y, sample_weight)
+        rows = TrainingRows(X, y, sample_weight, data)
+        tasks = fit_tasks(self, rows, partial(self._attributes, data))
+        if tasks is not None:
+            watch, begins = tasks.ended, tasks.begins
         with Workers(thread_count(self.n_jobs)) as workers, one_blas_thread():
             objective = self._objective(data, workers)
             solution = solve(
@@ -123,8 +132,12 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
                 max_iter=self.max_iter,
                 start=self._warm_point(data, objective),
                 verbose=int(self.verbose),
+                watch=watch,
+                begins=begins,
             )
-        self._keep(data, solution)
+        self.__dict__ |= self._attributes(data, solution)
+        if tasks is not None:
+            tasks.close()
         self._warn(data, solution)
 
     @property
@@ -155,22 +168,25 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, BaseEstimator):
             workers=workers,
         )
 
-    def _keep(self, data: TrainingData, solution: "Solution") -> None:
-        """Store a solution as attributes."""
-        self.classes_ = data.classes
-        self.coef_ = solution.coef
-        self.intercept_ = solution.intercept
-        self.n_iter_ = solution.n_iter.astype(np.int32)
-        self.n_evaluations_ = solution.evaluations
-        self.solver_ = solution.solver
-        converged = np.array([status.converged for status in solution.status])
-        for name, values in (
-            ("converged_", converged),
-            ("objective_", solution.objective),
-            ("optimality_", solution.optimality),
-            ("dual_gap_", solution.dual_gap),
-        ):
-            setattr(self, name, values[0].item() if self._coupled else values)
+    def _attributes(self, data: TrainingData, solution: "Solution") -> dict[str, Any]:
+        """A solution as attributes."""
+        by_problem = {
+            "converged_": np.array([status.converged for status in solution.status]),
+            "objective_": solution.objective,
+            "optimality_": solution.optimality,
+            "dual_gap_": solution.dual_gap,
+        }
+        if self._coupled:
+            by_problem = {name: values[0].item() for name, values in by_problem.items()}
+        return {
+            "classes_": data.classes,
+            "coef_": solution.coef,
+            "intercept_": solution.intercept,
+            "n_iter_": solution.n_iter.astype(np.int32),
+            "n_evaluations_": solution.evaluations,
+            "solver_": solution.solver,
+            **by_problem,
+        }
 
     def _warn(self, data: TrainingData, solution: "Solution") -> None:
         """One ConvergenceWarning for each cause."""

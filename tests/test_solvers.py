@@ -899,6 +899,7 @@ def test_neither_threads_nor_repetition_change_a_bit(solver, penalty, loss, stor
 REMEDIES = {
     Status.MAX_ITER: ("iteration limit", "max_iter", "tol"),
     Status.STALLED: ("Rounding errors", "StandardScaler", "smaller C"),
+    Status.STOPPED: ("callback stopped it", "go on for longer"),
     Status.SEPARABLE: ("linearly separable", "without a penalty", "finite C"),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 from .._objective import Objective
 from .._typing import Array
 from . import certificate
-from .watch import Known, State, Watch
+from .watch import Known, Watch
 
 SEPARATED = 1e-3  # KKT violation from which unpenalised classes are looked at for separation
 
@@ -301,20 +301,3 @@ def answer(objective: Objective, point: Array) -> tuple[Array, Array]:
         for _ in range(2):  # a shift that softmax does not see, and what rounding leaves of it
             intercept -= intercept.mean()
     return coef, intercept
-
-
-def solution_at(state: State) -> Solution:
-    """The solution, had the fit been stopped at ``state``."""
-    coef, intercept = answer(state.full, state.point)
-    return Solution(
-        coef=coef,
-        intercept=intercept,
-        status=[Status.CONVERGED if done else Status.STOPPED for done in state.converged],
-        n_iter=state.n_iter,
-        objective=state.objective,
-        optimality=state.optimality,
-        dual_gap=state.dual_gap,
-        solver=state.solver,
-        evaluations=state.evaluations,
-        trace=[],
-    )
