@@ -80,19 +80,24 @@ def objective(X, y, coef, intercept, *, C, l1_ratio, formulation, sample_weight=
     return np.atleast_1d(weight @ losses / total + penalty.sum())
 
 
-def null_objective(y, *, formulation, sample_weight=None):
+def null_objective(y, *, formulation, sample_weight=None, fit_intercept=True):
     """Return F of the null model: no weights, the intercept at the class frequencies.
+
+    Without an intercept all classes are equally probable.
 
     Returns
     -------
     ndarray of shape (1,) or (K,)
         The entropy of the labels: of the classes for softmax, of each class against the rest
-        for one-vs-all.
+        for one-vs-all; without an intercept log K and log 2.
     """
     _, code = np.unique(np.asarray(y), return_inverse=True)
     weight = _weights(len(code), sample_weight)
     share = np.bincount(code, weights=weight) / weight.sum()
-    if len(share) == 2 or formulation == "softmax":
+    coupled = len(share) == 2 or formulation == "softmax"
+    if not fit_intercept:
+        return np.array([np.log(len(share))]) if coupled else np.full(len(share), np.log(2.0))
+    if coupled:
         return np.atleast_1d(entr(share).sum())
     return entr(share) + entr(1.0 - share)
 

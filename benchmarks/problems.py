@@ -25,6 +25,7 @@ class Problem:
     transform : callable
         What is done to X before any library sees it; not part of the time.
     C, l1_ratio : float
+    fit_intercept : bool
     formulations : tuple of {"softmax", "ova"}
     groups : tuple of str
         The groups it is in, by which ``--problems`` may call it.
@@ -40,6 +41,7 @@ class Problem:
     formulations: tuple[str, ...] = ("softmax", "ova")
     groups: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    fit_intercept: bool = True
 
     def missing(self, data_dir):
         """Say why this problem cannot be loaded; empty if it can."""
@@ -61,6 +63,7 @@ class Case:
     C: float
     l1_ratio: float
     n_classes: int
+    fit_intercept: bool = True
 
     @property
     def is_binary(self):
@@ -81,7 +84,8 @@ def load_case(problem, formulation, data_dir=None):
         X = sparse.csr_matrix(X, dtype=np.float64)
     else:
         X = np.ascontiguousarray(X, dtype=np.float64)
-    return Case(X, y, formulation, problem.C, problem.l1_ratio, len(np.unique(y)))
+    n_classes = len(np.unique(y))
+    return Case(X, y, formulation, problem.C, problem.l1_ratio, n_classes, problem.fit_intercept)
 
 
 def select(names):
@@ -158,63 +162,62 @@ def _tfidf(X):
 
 
 # "quick" is what --quick runs, "floors" the default: where we must never be slower.
-_QUICK, _FLOOR, _DENSE, _L1, _TEXT = (
+_QUICK, _FLOOR, _DENSE, _L1, _LARGE_L1, _TEXT = (
     ("quick", "floors"),
     ("floors",),
     ("dense",),
     ("l1",),
+    ("l1_large",),
     ("text",),
 )
 _NEWS, _LANGID = ("news20_X.npz", "news20_y.npy"), ("langid_X.npz", "langid_y.npy")
+_MNIST, _LETTER, _KHAN = ("mnist.npz",), ("letter.npz",), ("khan.npz",)
+# Source and transform of what is in the table more than once.
+_WINE_STD = partial(_bundled, "wine"), _standardised
+_CANCER_STD = partial(_bundled, "breast_cancer"), _standardised
+_DIGITS16 = partial(_bundled, "digits"), partial(_divided_by, 16)
+_LETTER_STD = partial(_table, "letter"), _standardised
+_KHAN_STD = partial(_table, "khan"), _standardised
+_MNIST255 = partial(_table, "mnist"), partial(_divided_by, 255)
+_NEWS_TFIDF, _LANGID_TFIDF = (
+    (partial(_sparse, "news20"), _tfidf),
+    (partial(_sparse, "langid"), _tfidf),
+)
+_BY_CLASS, _ONCE = ("ova",), ("softmax",)
 
 PROBLEMS = (
     Problem("iris", partial(_bundled, "iris"), _raw, groups=_QUICK),
     Problem("wine", partial(_bundled, "wine"), _raw, groups=_QUICK),
     Problem("breast_cancer", partial(_bundled, "breast_cancer"), _raw, groups=_QUICK),
     Problem("digits", partial(_bundled, "digits"), _raw, groups=_QUICK),
-    Problem("letter", partial(_table, "letter"), _raw, groups=_FLOOR, files=("letter.npz",)),
-    Problem("khan", partial(_table, "khan"), _raw, groups=_FLOOR, files=("khan.npz",)),
-    Problem(
-        "digits16_l1",
-        partial(_bundled, "digits"),
-        partial(_divided_by, 16),
-        l1_ratio=1.0,
-        groups=_FLOOR + _L1,
-    ),
+    Problem("letter", partial(_table, "letter"), _raw, groups=_FLOOR, files=_LETTER),
+    Problem("khan", partial(_table, "khan"), _raw, groups=_FLOOR, files=_KHAN),
+    Problem("digits16_l1", *_DIGITS16, 1.0, 1.0, groups=_FLOOR + _L1),
     Problem("spambase", partial(_table, "spambase"), _raw, groups=_DENSE, files=("spambase.npz",)),
     Problem("adult", partial(_one_hot_table, "adult"), _raw, groups=_DENSE, files=("adult.npz",)),
     Problem("shuttle", partial(_table, "shuttle"), _raw, groups=_DENSE, files=("shuttle.npz",)),
-    Problem("digits16", partial(_bundled, "digits"), partial(_divided_by, 16), groups=_DENSE),
-    Problem(
-        "mnist",
-        partial(_table, "mnist"),
-        partial(_divided_by, 255),
-        groups=_DENSE,
-        files=("mnist.npz",),
+    Problem("digits16", *_DIGITS16, groups=_DENSE),
+    Problem("mnist", *_MNIST255, groups=_DENSE, files=_MNIST),
+    Problem("wine_std_l1", *_WINE_STD, 1.0, 1.0, groups=_L1),
+    Problem("breast_cancer_std_l1", *_CANCER_STD, 1.0, 1.0, _ONCE, groups=_L1),
+    Problem("digits16_enet", *_DIGITS16, 0.1, 0.5, groups=_L1),
+    Problem("letter_std_l1", *_LETTER_STD, 0.1, 1.0, groups=_L1, files=_LETTER),
+    Problem("khan_std_l1", *_KHAN_STD, 0.2, 1.0, groups=_L1, files=_KHAN),
+    Problem("khan_std_enet", *_KHAN_STD, 0.1, 0.5, groups=_L1, files=_KHAN),
+    Problem("mnist_l1", *_MNIST255, 0.1, 1.0, _ONCE, groups=_LARGE_L1, files=_MNIST),
+    Problem("news20_l1", *_NEWS_TFIDF, 1.0, 1.0, groups=_LARGE_L1, files=_NEWS),
+    Problem("langid_l1", *_LANGID_TFIDF, 1.0, 1.0, _ONCE, groups=_LARGE_L1, files=_LANGID),
+    # "origin": without intercepts, which liblinear would penalise: hyperplanes pass through it
+    *(
+        Problem(f"{name}_origin", *of, C, 1.0, how, groups, files, fit_intercept=False)
+        for name, of, C, how, groups, files in (
+            ("breast_cancer_std_l1", _CANCER_STD, 1.0, _ONCE, _L1, ()),
+            ("digits16_l1", _DIGITS16, 1.0, _BY_CLASS, _L1, ()),
+            ("letter_std_l1", _LETTER_STD, 0.1, _BY_CLASS, _L1, _LETTER),
+            ("news20_l1", _NEWS_TFIDF, 1.0, _BY_CLASS, _LARGE_L1, _NEWS),
+        )
     ),
-    Problem("wine_std_l1", partial(_bundled, "wine"), _standardised, l1_ratio=1.0, groups=_L1),
-    Problem(
-        "digits16_enet", partial(_bundled, "digits"), partial(_divided_by, 16), 0.1, 0.5, groups=_L1
-    ),
-    Problem(
-        "letter_std_l1",
-        partial(_table, "letter"),
-        _standardised,
-        0.1,
-        1.0,
-        groups=_L1,
-        files=("letter.npz",),
-    ),
-    Problem(
-        "khan_std_l1",
-        partial(_table, "khan"),
-        _standardised,
-        0.2,
-        1.0,
-        groups=_L1,
-        files=("khan.npz",),
-    ),
-    Problem("news20", partial(_sparse, "news20"), _tfidf, groups=_TEXT, files=_NEWS),
-    Problem("news20_c100", partial(_sparse, "news20"), _tfidf, 100.0, groups=_TEXT, files=_NEWS),
-    Problem("langid", partial(_sparse, "langid"), _tfidf, groups=_TEXT, files=_LANGID),
+    Problem("news20", *_NEWS_TFIDF, groups=_TEXT, files=_NEWS),
+    Problem("news20_c100", *_NEWS_TFIDF, 100.0, groups=_TEXT, files=_NEWS),
+    Problem("langid", *_LANGID_TFIDF, groups=_TEXT, files=_LANGID),
 )

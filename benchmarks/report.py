@@ -30,6 +30,7 @@ SUMMARY = (
 ACCURACY = (
     "problem",
     "(F - F_best) / F_null",
+    "non-zero",
     "warnings",
     "n_iter",
     "evaluations",
@@ -39,14 +40,26 @@ ACCURACY = (
     "gap / F_null",
     "objective_ off by / F_null",
 )
-LANES = ("problem", "library", "solver", "n_jobs", "threads", "tol", "ms", "(F - F_best) / F_null")
+LANES = (
+    "problem",
+    "library",
+    "solver",
+    "n_jobs",
+    "threads",
+    "tol",
+    "ms",
+    "(F - F_best) / F_null",
+    "non-zero",
+)
 
 INTRODUCTION = f"""# Benchmarks
 
 Ours is the default fit: only `C` and `l1_ratio` are set. A peer is its fastest tolerance that
 comes within {GOAL:g} F_null of the optimum, at its better thread setting. Whole calls of `fit`,
 medians of repeats in turns. "First fit" is ours in a fresh process: it includes the imports and
-the JIT or its cache. `benchmarks/README.md` has the rule in full.
+the JIT or its cache. "Non-zero" counts coefficients, where some penalty makes zeros; of softmax
+fits that are equally good some have more of them, since a feature's coefficients may shift.
+`benchmarks/README.md` has the rule in full.
 """
 
 
@@ -171,6 +184,7 @@ def _accuracy(case):
     return (
         _problem_name(row),
         _scientific(default["suboptimality"]) + _flag(default),
+        _support(default),
         default["warnings"] or "none",
         default["n_iter"],
         f"{float(default['n_evaluations']):.4g}" if default["n_evaluations"] else "",
@@ -198,14 +212,24 @@ def _lane(row):
         row["tol"],
         words,
         _scientific(row["suboptimality"]),
+        _support(row),
     )
+
+
+def _support(row):
+    """How many coefficients are not zero, of how many; nothing where none should be zero."""
+    if row["n_nonzero"] == "" or float(row["l1_ratio"]) == 0:
+        return ""
+    outputs = 1 if row["K"] == "2" else int(row["K"])
+    return f"{row['n_nonzero']} of {outputs * int(row['p'])}"
 
 
 def _problem_name(row):
     """The problem with its penalty, unless that is the default."""
     ratio = {0.0: "", 1.0: "L1"}.get(float(row["l1_ratio"]), f"l1_ratio={row['l1_ratio']}")
     strength = "" if float(row["C"]) == 1 else f"C={float(row['C']):g}"
-    penalty = ", ".join(filter(None, (ratio, strength)))
+    origin = "no intercept" if row["fit_intercept"] == "False" else ""
+    penalty = ", ".join(filter(None, (ratio, strength, origin)))
     return f"{row['problem']} ({penalty})" if penalty else row["problem"]
 
 

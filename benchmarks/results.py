@@ -19,6 +19,7 @@ FIELDS = (
     "K",
     "C",
     "l1_ratio",
+    "fit_intercept",
     "library",
     "version",
     "role",  # ours, peer, reference
@@ -35,6 +36,7 @@ FIELDS = (
     "objective",  # F recomputed, summed over the classes of one-vs-all
     "null_objective",
     "suboptimality",  # (F - F_best) / F_null, of the worst class
+    "n_nonzero",  # coefficients that are not exactly zero, intercepts aside
     "warnings",
     "n_iter",
     "n_evaluations",  # ours: of F and its gradient, in passes over all rows
@@ -71,6 +73,7 @@ def row_of(problem, formulation, trial, best, winner):
         K=shape.n_classes,
         C=problem.C,
         l1_ratio=problem.l1_ratio,
+        fit_intercept=problem.fit_intercept,
         library=trial.worker.library,
         version=shape.version,
         role=trial.role,
@@ -112,6 +115,7 @@ def _fit_fields(trial, tol, outcome, null, best):
         "n_repeats": len(seconds),
         "objective": float(outcome.objective.sum()),
         "suboptimality": suboptimality(outcome.objective, best, null),
+        "n_nonzero": "" if outcome.n_nonzero is None else outcome.n_nonzero,
         "warnings": trial.failed or outcome.warnings,
         "n_iter": details.get("n_iter", ""),
         "n_evaluations": details.get("n_evaluations", ""),

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks import adapters
-from benchmarks.objective import null_objective, objective
+from benchmarks.objective import canonical, null_objective, objective
 from benchmarks.problems import load_case
 
 __all__ = ["Inline", "Outcome", "Shape", "Worker"]
@@ -35,6 +35,8 @@ class Outcome:
         F recomputed at the last fit's coefficients.
     details : dict
         The library's own account.
+    n_nonzero : int or None
+        Coefficients of the last fit that are not exactly zero, intercepts aside.
     warnings : str
         The kinds of warnings of one fit, counted; empty if there were none.
     """
@@ -44,6 +46,7 @@ class Outcome:
     objective: np.ndarray | None = None
     details: dict = field(default_factory=dict)
     warnings: str = ""
+    n_nonzero: int | None = None
 
 
 @dataclass
@@ -176,7 +179,7 @@ def describe(adapter, case):
     return Shape(
         *case.X.shape,
         case.n_classes,
-        null_objective(case.y, formulation=case.formulation),
+        null_objective(case.y, formulation=case.formulation, fit_intercept=case.fit_intercept),
         adapter.version(),
         adapter.lanes(case),
         adapter.references(case),
@@ -185,7 +188,7 @@ def describe(adapter, case):
 
 def answer(adapter, case, request, tell):
     """Fit and judge; say "begun" and "ended" around the fits, which alone have a limit."""
-    adapter.prepare(request[0])
+    adapter.prepare(case, request[0])
     tell("begun")
     try:
         fitted = timed_fits(adapter, case, *request)
@@ -209,13 +212,16 @@ def timed_fits(adapter, case, lane, tol, max_fits, budget, warm_up):
             caught.clear()
             start = time.perf_counter()
             estimator.fit(case.X, case.y)
-            seconds.append(time.perf_counter() - start)
+            elapsed = time.perf_counter() - start
+            seconds.append(getattr(estimator, "seconds_", elapsed))
     return estimator, seconds, caught
 
 
 def judged(adapter, case, estimator, seconds, caught):
     """Recompute F and gather what the fit says of itself."""
-    coef, intercept = adapter.coefficients(estimator)
+    coef, intercept = canonical(*adapter.coefficients(estimator), case.n_classes)
+    if not case.fit_intercept and intercept.any():
+        return Outcome("error", warnings="it has an intercept, which the problem has not")
     value = objective(
         case.X,
         case.y,
@@ -227,7 +233,8 @@ def judged(adapter, case, estimator, seconds, caught):
     )
     kinds = Counter(warning.category.__name__ for warning in caught)
     text = ", ".join(f"{kind} x{count}" for kind, count in sorted(kinds.items()))
-    return Outcome("fitted", seconds, value, adapter.details(estimator), text)
+    support = int(np.count_nonzero(coef))
+    return Outcome("fitted", seconds, value, adapter.details(estimator), text, support)
 
 
 def _thread_limit(threads):

@@ -13,10 +13,11 @@ Each one has
     The ways to fit the case that are timed, as a list of `Lane`; likely fastest first.
 ``references(case)``
     Lanes run once at their last tolerance, to find the optimum.
-``prepare(lane)``
+``prepare(case, lane)``
     Import the library and start what the lane's first fit would start; never timed.
 ``estimator(case, lane, tol)``
-    An object whose ``fit(X, y)`` is what is timed.
+    An object whose ``fit(X, y)`` is what is timed. A library that runs in a process of its own
+    says how long it took, as ``seconds_``: the way there and back does not count.
 ``coefficients(estimator)``
     Its coef and intercept, in any shape that `benchmarks.objective.canonical` takes.
 ``details(estimator)``
@@ -30,7 +31,7 @@ from importlib import import_module
 
 __all__ = ["ADAPTERS", "Lane", "load"]
 
-ADAPTERS = ("ours", "scikit_learn", "newton")
+ADAPTERS = ("ours", "scikit_learn", "glmnet", "celer", "skglm", "adelie", "newton")
 
 
 @dataclass(frozen=True)

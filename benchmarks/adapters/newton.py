@@ -37,15 +37,15 @@ def lanes(case):
 
 
 def references(case):
-    """Return the method where the penalty is L2 and the Hessian is affordable."""
+    """Return the method where the penalty is L2 and the Hessian affordable; with an intercept."""
     n, p = case.X.shape
     work = n * (case.n_rows * (p + 1)) ** 2 * (case.n_classes if case.n_rows == 1 else 1)
     fits = work <= WORK_LIMIT and n * p <= DENSE_LIMIT and case.n_rows * (p + 1) <= 3000
-    ridge = case.l1_ratio == 0 and np.isfinite(case.C)
+    ridge = case.l1_ratio == 0 and np.isfinite(case.C) and case.fit_intercept
     return [Lane("newton", threads=1)] if ridge and fits else []
 
 
-def prepare(lane):
+def prepare(case, lane):
     """Do nothing: all is imported."""
 
 

@@ -1,4 +1,7 @@
-"""sk_softmax itself, at its defaults: only C and l1_ratio are set."""
+"""sk_softmax itself, at its defaults: only what states the problem is set.
+
+That is C, l1_ratio, and fit_intercept where there is none.
+"""
 
 import numpy as np
 
@@ -33,7 +36,7 @@ def references(case):
     return [Lane("auto", tols=(1e-8,), options={"max_iter": 100_000})]
 
 
-def prepare(lane):
+def prepare(case, lane):
     """Import the package only: what its first fit imports and compiles is measured."""
     import sk_softmax  # noqa: F401
 
@@ -45,6 +48,8 @@ def estimator(case, lane, tol):
     classifier = SoftmaxClassifier if case.formulation == "softmax" else OvAClassifier
     chosen = {"n_jobs": lane.n_jobs, "tol": tol, **lane.options}
     chosen = {name: value for name, value in chosen.items() if value is not None}
+    if not case.fit_intercept:
+        chosen["fit_intercept"] = False
     return classifier(C=case.C, l1_ratio=case.l1_ratio, **chosen)
 
 

@@ -55,7 +55,7 @@ def references(case):
     return [Lane("saga", (1e-8,), 1, 1)] if case.l1_ratio > 0 else []
 
 
-def prepare(lane):
+def prepare(case, lane):
     """Import the solvers, in joblib's processes too where there are some."""
     _import_solvers()
     if lane.n_jobs is not None and lane.n_jobs > 1:
@@ -67,7 +67,6 @@ def prepare(lane):
 def estimator(case, lane, tol):
     """Return the estimator of the case's formulation."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
 
     model = LogisticRegression(
         C=case.C,
@@ -75,9 +74,21 @@ def estimator(case, lane, tol):
         solver=lane.solver,
         tol=tol,
         max_iter=MAX_ITER[lane.solver],
+        fit_intercept=case.fit_intercept,
         random_state=0,
         **lane.options,
     )
+    return in_formulation(case, model, lane)
+
+
+def in_formulation(case, model, lane):
+    """Return a scikit-learn estimator of two classes, or K of them where the case is one-vs-all.
+
+    Estimators of other libraries that keep to scikit-learn's interface are welcome too, and
+    `coefficients` takes what comes of them.
+    """
+    from sklearn.multiclass import OneVsRestClassifier
+
     if case.formulation == "softmax" or case.is_binary:
         return model
     return OneVsRestClassifier(model, n_jobs=lane.n_jobs)
@@ -87,7 +98,7 @@ def coefficients(estimator):
     """Return coef and intercept, stacked over the classes of one-vs-all."""
     members = getattr(estimator, "estimators_", [estimator])
     coef = np.vstack([member.coef_ for member in members])
-    return coef, np.concatenate([member.intercept_ for member in members])
+    return coef, np.concatenate([np.atleast_1d(member.intercept_) for member in members])
 
 
 def details(estimator):
@@ -111,7 +122,8 @@ def _solvers(case):
         found += [("lbfgs", {}), ("newton-cg", {})]
     one_row = case.n_rows == 1
     if one_row and case.l1_ratio in (0, 1) and np.isfinite(case.C):
-        found += [("liblinear", {"intercept_scaling": scale}) for scale in INTERCEPT_SCALINGS]
+        scalings = [{"intercept_scaling": scale} for scale in INTERCEPT_SCALINGS]
+        found += [("liblinear", chosen) for chosen in (scalings if case.fit_intercept else [{}])]
     if case.l1_ratio > 0:
         found.append(("saga", {}))
     return found
