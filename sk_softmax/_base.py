@@ -119,7 +119,7 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
         from ._solvers.table import solve
 
         data = self._training_data(X, y, sample_weight)
-        rows = TrainingRows(X, y, sample_weight, data)
+        rows = TrainingRows(X, y, sample_weight, data.classes)
         tasks = fit_tasks(self, rows, partial(self._attributes, data))
         if tasks is not None:
             watch, begins = tasks.ended, tasks.begins

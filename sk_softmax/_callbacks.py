@@ -12,10 +12,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_sample_weight, _num_samples, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 from ._typing import Array
-from ._validation import TrainingData
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -40,6 +39,11 @@ def unfinished(estimator: Any) -> dict[str, Any]:
     return {name: vars(estimator)[name] for name in UNFINISHED if name in vars(estimator)}
 
 
+def has_callbacks(estimator: Any) -> bool:
+    """Whether anybody is to be told how the estimator's fit goes."""
+    return bool(getattr(estimator, "_skl_callbacks", None))
+
+
 @dataclass
 class TrainingRows:
     """Training data as users see them, for hooks that ask for them.
@@ -48,28 +52,31 @@ class TrainingRows:
     ----------
     X, y, sample_weight
         As passed to ``fit``.
-    data : TrainingData
-        What became of them.
+    classes : ndarray of shape (n_classes,)
+        Those that the model knows.
+    rows : ndarray of int, optional
+        Those of a fold; by default all.
     """
 
     X: Any
     y: Any
     sample_weight: Any
-    data: TrainingData
+    classes: Array
+    rows: Array | None = None
 
     @cached_property
     def _kept(self) -> tuple[Any, Array, dict[str, Any] | None]:
         """X, y and metadata; no rows of weight 0, whose classes the model may not know."""
         X, y, s = self.X, column_or_1d(self.y), None
+        rows = np.arange(y.size) if self.rows is None else self.rows
+        kept = np.isin(y[rows], self.classes)
         if self.sample_weight is not None:
             s = _check_sample_weight(self.sample_weight, X, dtype=np.float64)
-        if self.data.s.size < _num_samples(X):
-            kept = np.isin(y, self.data.classes)
-            if s is not None:
-                kept &= s > 0
-                s = s[kept]
-            X = self.data.X if sparse.issparse(X) else _safe_indexing(X, np.flatnonzero(kept))
-            y = y[kept]
+            kept &= s[rows] > 0
+        if self.rows is not None or not kept.all():
+            rows = rows[kept]
+            X = X.tocsr()[rows] if sparse.issparse(X) else _safe_indexing(X, rows)
+            y, s = y[rows], None if s is None else s[rows]
         return X, y, None if s is None else {"sample_weight": s}
 
     def hook_arguments(self) -> dict[str, Callable[[], Any]]:
@@ -138,7 +145,7 @@ def fit_tasks(
     attributes : callable
         See `FitTasks`.
     """
-    if not getattr(estimator, "_skl_callbacks", None):
+    if not has_callbacks(estimator):
         return None
     context = estimator._init_callback_context(max_subtasks=estimator.max_iter)
     context.call_on_fit_task_begin(estimator=estimator, **rows.hook_arguments())

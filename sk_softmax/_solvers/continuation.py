@@ -60,8 +60,7 @@ def continuation(
             break
         stronger = replace(objective, lambda2=objective.lambda2 * FACTOR**stage)
         left = control.max_iter - iterations
-        rough = replace(control, tol=np.inf, goal=goal, max_iter=left, verbose=0)
-        run = Run(stronger, rough, start)
+        run = Run(stronger, control.rough(goal, left), start)
         minimise(run)
         start = run.point
         iterations += run.iterations

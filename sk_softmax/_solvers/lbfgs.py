@@ -51,7 +51,7 @@ def lbfgs(objective: Objective, control: Control, start: Array) -> Solution:
     else:
         start, iterations = wide_start(objective, control, start)
     run = Run(objective, control, start)
-    run.count(run.open, iterations)
+    run.count(np.arange(objective.n_problems), iterations)
     if factors or (iterations == 0 and not by_feature(objective)):  # else Newton steps are enough
         _minimise(run)
     newton_steps(run)

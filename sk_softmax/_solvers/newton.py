@@ -58,7 +58,7 @@ def newton(objective: Objective, control: Control, start: Array) -> Solution:
         else:
             start, rough = wide_start(objective, control, start)
         run = Run(objective, control, start)
-        run.count(run.open, rough)
+        run.count(np.arange(objective.n_problems), rough)
     newton_steps(run)
     return run.solution("newton")
 

@@ -9,7 +9,6 @@ optimization", section 2: samples that grow with the precision wanted.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def rough_start(
         if wide:  # the penalty, not the rows, keeps the coefficients small
             goal = ROUGH * objective.null_value()
         left = min(ITERATIONS, control.max_iter - iterations)
-        run = Run(part, replace(control, tol=np.inf, goal=goal, max_iter=left, verbose=0), start)
+        run = Run(part, control.rough(goal, left), start)
         minimise(run)
         start = run.point
         iterations += run.iterations

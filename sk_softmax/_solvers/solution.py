@@ -59,6 +59,8 @@ class Control:
         Who looks on.
     restore : callable, optional
         Where the solver's variables are not the user's: from its points to the user's.
+    provisional : bool
+        Whether the end is only another run's start: no problem is done there.
     """
 
     tol: float
@@ -67,6 +69,7 @@ class Control:
     verbose: int = 0
     watch: Watch | None = None
     restore: Callable[[Array], Array] | None = None
+    provisional: bool = False
 
     @property
     def stopped(self) -> bool:
@@ -79,6 +82,10 @@ class Control:
         whole = restore if outer is None else lambda point: outer(restore(point))
         return replace(self, restore=whole, max_iter=max_iter)
 
+    def rough(self, goal: Array, max_iter: int) -> "Control":
+        """For a run that only leads to another's start."""
+        return replace(self, tol=np.inf, goal=goal, max_iter=max_iter, verbose=0, provisional=True)
+
     def begin(self) -> None:
         """An iteration begins."""
         if self.watch is not None:
@@ -88,6 +95,8 @@ class Control:
         """An iteration of ``problems`` has led to ``point``; whether the fit is to stop there."""
         if self.watch is None:
             return False
+        if self.provisional:
+            problems = np.arange(self.goal.size)
         restore = self.restore
         if restore is None:
             return self.watch.end(problems, point, known)
