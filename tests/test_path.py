@@ -22,6 +22,7 @@ from sk_softmax import (
     softmax_path,
 )
 from sk_softmax._solvers import path as solvers_path
+from sk_softmax._solvers import samples
 
 PATH = {SoftmaxClassifier: softmax_path, OvAClassifier: ova_path}
 SMALLEST_C = {SoftmaxClassifier: softmax_l1_min_c, OvAClassifier: ova_l1_min_c}
@@ -122,6 +123,21 @@ def test_later_models_start_from_earlier_ones(Classifier):
         path = PATH[Classifier](X, y, Cs=15, l1_ratio=l1_ratio)
         alone = [Classifier(C=C, l1_ratio=l1_ratio).fit(X, y).n_iter_.sum() for C in path.Cs]
         assert path.n_iters.sum() < 0.8 * sum(alone)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+def test_only_the_first_model_starts_from_parts_of_the_rows(data, monkeypatch, solver):
+    d = data(3, n=8000, p=60)
+    parts = []
+    stratified_rows = samples.stratified_rows
+    monkeypatch.setattr(
+        samples, "stratified_rows", lambda *a: parts.append(a) or stratified_rows(*a)
+    )
+    softmax_path(d.X, d.y, Cs=[0.01], l1_ratio=0.0, solver=solver)
+    once = len(parts)
+    assert once > 0
+    softmax_path(d.X, d.y, Cs=[0.01, 0.02, 0.04], l1_ratio=0.0, solver=solver)
+    assert len(parts) == 2 * once
 
 
 def test_a_weight_of_2_is_the_row_twice(Classifier, data):

@@ -46,7 +46,7 @@ def continuation(
         That they took.
     """
     weakest = float(objective.lambda2.min())
-    if weakest == 0:
+    if control.near or weakest == 0:
         return start, 0
     first, second = objective.design.moments(objective.target.s)
     total = objective.target.s.sum()

@@ -201,7 +201,7 @@ def _parts(
 ) -> Iterator[tuple[int, float, float, Array]]:
     """Blocks to take, what a row of them stands for, tol and goal: samples, then all."""
     blocks, size, n = y.shape[0], objective.hessian_size, objective.design.n
-    for fraction in FRACTIONS:
+    for fraction in () if control.near else FRACTIONS:
         count = blocks // fraction
         rows = count * y.shape[1]
         if rows < ROWS_A_COORDINATE * size:

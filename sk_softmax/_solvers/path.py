@@ -56,7 +56,8 @@ def solve_path(
             row_space = row_space or _RowSpace(here)
             solution = row_space.solve(here, solver, tol, max_iter, verbose)
         else:
-            solution = solve(here, solver, tol, max_iter, start, verbose)
+            near = start is not None
+            solution = solve(here, solver, tol, max_iter, start, verbose, near=near)
         yield solution
         start = _start_from(here, solution)
 
@@ -73,10 +74,12 @@ class _RowSpace:
     ) -> Solution:
         """Minimise in the row space, then certify (and, if need be, go on) with X itself."""
         rotated = self.rotated.penalised(float(here.lambda1[0]), float(here.lambda2[0]))
-        rough = solve(rotated, "auto", FINER**2 * tol, max_iter, self.start, verbose)
+        near = self.start is not None
+        precise = FINER**2 * tol
+        rough = solve(rotated, "auto", precise, max_iter, self.start, verbose, near=near)
         self.start = _start_from(rotated, rough)
         left = max_iter - int(rough.n_iter.max(initial=0))
-        solution = solve(here, solver, tol, left, self.restore(self.start), verbose)
+        solution = solve(here, solver, tol, left, self.restore(self.start), verbose, near=True)
         return replace(solution, n_iter=solution.n_iter + rough.n_iter)
 
 

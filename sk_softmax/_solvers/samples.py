@@ -47,7 +47,7 @@ def rough_start(
     iterations = 0
     n, size = objective.design.n, objective.hessian_size
     wide = not can_factor(objective)
-    if (objective.lambda2 == 0).any() or (wide and can_factor_by_class(objective)):
+    if control.near or (objective.lambda2 == 0).any() or (wide and can_factor_by_class(objective)):
         return start, 0
     for fraction in FRACTIONS:
         if control.stopped:

@@ -61,6 +61,9 @@ class Control:
         Where the solver's variables are not the user's: from its points to the user's.
     provisional : bool
         Whether the end is only another run's start: no problem is done there.
+    near : bool
+        Whether the start is so near that fits of parts of the rows, or with stronger penalties,
+        would lead away from it.
     """
 
     tol: float
@@ -70,6 +73,7 @@ class Control:
     watch: Watch | None = None
     restore: Callable[[Array], Array] | None = None
     provisional: bool = False
+    near: bool = False
 
     @property
     def stopped(self) -> bool:

@@ -71,6 +71,7 @@ def solve(
     verbose: int = 0,
     watch: Callable[[State], object] | None = None,
     begins: Callable[[State], object] | None = None,
+    near: bool = False,
 ) -> Solution:
     """Minimise ``objective``.
 
@@ -90,6 +91,9 @@ def solve(
     begins : callable, optional
         Gets the `State` at the beginning of each iteration that ``watch`` is to see the end of.
 
+    near : bool, default=False
+        Whether ``start`` is the optimum for a slightly stronger penalty.
+
     Returns
     -------
     solution : Solution
@@ -102,7 +106,7 @@ def solve(
     watched = None
     if watch is not None:
         watched = Watch(objective, entry.name, tol, goal, point, watch, begins)
-    control = Control(tol, goal, max_iter, verbose, watched)
+    control = Control(tol, goal, max_iter, verbose, watched, near=near)
     if entry.smooth and start is None and wide(objective):
         solution = _solve_wide(entry, objective, control)
     else:
