@@ -23,7 +23,7 @@ extensions = [
     "numpydoc",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery"]  # Sphinx reads what sphinx-gallery makes of the latter
 default_role = "autolink"
 rst_epilog = quotations.substitutions()  # |cost.CALLS| is the value of that constant
 nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|scipy)\..*")]
@@ -33,6 +33,19 @@ autodoc_default_options = {"member-order": "bysource"}
 autodoc_typehints = "none"  # the docstrings say it for readers
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_xref_param_type = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "generated/gallery",
+    "within_subsection_order": "FileNameSortKey",
+    "doc_module": ("sk_softmax",),
+    "backreferences_dir": "generated/backreferences",
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 3600,  # how long this machine took is nobody's business
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"sk_softmax {release}"
@@ -76,6 +89,8 @@ def unlink(app, what, name, obj, options, lines):
 
 
 def setup(app):
+    if (Path(app.srcdir) / "gallery").is_dir():  # and not a page built by itself, in a test
+        app.setup_extension("sphinx_gallery.gen_gallery")
     app.add_directive("from-code", FromCode)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-docstring", unlink, priority=900)  # after numpydoc
