@@ -104,13 +104,19 @@ class GridTasks:
         context.call_on_fit_task_begin(estimator=self.estimator, **self.rows.hook_arguments())
         return FitTasks(self.estimator, context, self.rows, attributes)
 
-    def close(self) -> None:
-        """The fit has ended, and the estimator has its attributes."""
+    def close(self, *, usable: bool = True) -> None:
+        """The fit has ended, and the estimator has its attributes.
+
+        Parameters
+        ----------
+        usable : bool, default=True
+            Whether it can predict now.
+        """
         if self.context is not None:
             self.context.call_on_fit_task_end(
                 estimator=self.estimator,
                 **self.rows.hook_arguments(),
-                reconstruction_attributes={},
+                reconstruction_attributes={} if usable else None,
             )
 
 
