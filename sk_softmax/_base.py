@@ -21,6 +21,7 @@ from ._typing import Array
 from ._validation import TrainingData, check_prediction_data, check_training_data
 
 if TYPE_CHECKING:
+    from ._design import Design
     from ._objective import Objective
     from ._solvers.solution import Solution
 
@@ -151,8 +152,10 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
             self, X, y, sample_weight, self.class_weight, balance_rows=self._balances_rows
         )
 
-    def _objective(self, data: TrainingData, workers: Workers) -> "Objective":
-        """The objective that the parameters ask for."""
+    def _objective(
+        self, data: TrainingData, workers: Workers, design: "Design | None" = None
+    ) -> "Objective":
+        """The objective that the parameters ask for; ``design``: that of X, if there is one."""
         from ._objective import make_objective
 
         return make_objective(
@@ -166,6 +169,7 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
             l1_ratio=float(self.l1_ratio),
             fit_intercept=self.fit_intercept,
             workers=workers,
+            design=design,
         )
 
     def _attributes(self, data: TrainingData, solution: "Solution") -> dict[str, Any]:

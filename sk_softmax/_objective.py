@@ -92,7 +92,7 @@ class Objective(Curvature):
         coef, intercept = self.split(point)
         loss, G, g = self.design.sweep(self.target, coef, intercept, self.workers)
         if not self.fit_intercept:
-            return loss, G
+            return loss, np.ascontiguousarray(G)
         gradient = np.empty_like(point)
         gradient[:, : self.p] = G
         gradient[:, self.p] = g
@@ -229,6 +229,7 @@ def make_objective(
     l1_ratio: float,
     fit_intercept: bool,
     workers: Workers,
+    design: Design | None = None,
 ) -> Objective:
     """The objective of a fit.
 
@@ -238,7 +239,8 @@ def make_objective(
     y : ndarray of shape (n,), int64
         Codes 0..n_classes - 1, each present.
     s : ndarray of shape (n,), float64
-        Positive weights; S is their sum.
+        Weights, not negative; S is their sum. A row of weight 0 is not there, but for the time
+        that it takes; with a penalty, that is, and where each class has a weight.
     n_classes : int
     coupled : bool
         Softmax (True) or one-vs-all (False); one and the same for two classes.
@@ -247,6 +249,8 @@ def make_objective(
     C, l1_ratio : float
     fit_intercept : bool
     workers : Workers
+    design : Design, optional
+        That of X, if it is made already.
     """
     S = float(s.sum())
     share = np.bincount(y, s, n_classes) / S
@@ -254,7 +258,7 @@ def make_objective(
     columns = np.array([1]) if binary else np.arange(n_classes)
     coupled = coupled and not binary
     s = s / S
-    design = make_design(X)
+    design = make_design(X) if design is None else design
     if coupled:
         target = Target(y, s, columns)
     else:

@@ -316,7 +316,7 @@ def stratified_rows(
         chance += score / max(float(score.sum()), TINY) * (wanted / len(scores))
     chance = np.where(small[y], 1.0, np.minimum(chance, 1.0))
     some = np.zeros(counts.size, dtype=int)
-    some[y] = np.arange(y.size)
+    some[y[s > 0]] = np.flatnonzero(s > 0)
     chance[some[counts > 0]] = 1.0  # no class is left out
     rows = np.flatnonzero(np.random.default_rng(SEED).random(y.size) < chance)
     scale = 1 / chance[rows]

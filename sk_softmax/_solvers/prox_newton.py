@@ -165,7 +165,9 @@ def _sparse_step(part: Objective, point: Array, gradient: Array, working: Array)
     state = part.logit_state(point).T
     s = part.target.s
     Q = np.ascontiguousarray(state * s if part.coupled else state)
-    inverse = 1 / s if part.coupled else np.zeros(s.size)
+    inverse = np.zeros(s.size)
+    if part.coupled:
+        np.divide(1.0, s, out=inverse, where=s > 0)
     step, promised = np.zeros_like(point), np.zeros(part.n_problems)
     for c, group in enumerate(_groups(part)):
         mask = working[group]
