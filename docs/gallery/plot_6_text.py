@@ -32,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sk_softmax import OvAClassifier, SoftmaxClassifier
 from sk_softmax.plotting import CoefficientsDisplay
 
-GROUPS = ("comp.graphics", "rec.sport.hockey", "sci.med", "sci.space", "talk.politics.mideast")
+GROUPS = ["comp.graphics", "rec.sport.hockey", "sci.med", "sci.space", "talk.politics.mideast"]
 
 
 def load_texts():
