@@ -14,10 +14,11 @@ from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixt
 from problems import make_problem, needs_jit
 from test_regimes import REGIMES, problem_of
 
-from sk_softmax import OvAClassifier, SoftmaxClassifier
+from sk_softmax import OvAClassifier, SoftmaxClassifier, _preconditioner
 from sk_softmax._callbacks import solution_at
 from sk_softmax._objective import Objective
 from sk_softmax._solvers import in_cache, prox_newton, samples, support, watch, working_set
+from sk_softmax._solvers.row_space import wide
 from sk_softmax._solvers.solution import Control, Status
 from sk_softmax._solvers.table import solve
 
@@ -231,6 +232,25 @@ def test_small_working_sets(solver, penalty, loss, storage, monkeypatch):
         assert_true(problem, solution)
         if iteration in (1, 2, len(onlooker.solutions) - 1):
             assert_stops_as_seen(problem, solver, iteration, solution)
+
+
+@over_solvers
+@over_penalties
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all", "binary"])
+@over_cache
+def test_more_features_than_rows(solver, penalty, loss, cached, monkeypatch):
+    """In the row space, and with X itself where that is small enough as well."""
+    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 3 * 16 if loss == "softmax" else 16)
+    problem = make_problem(loss, penalty, n=15, p=40)
+    assert wide(problem.objective())
+    onlooker = Onlooker()
+    watched = onlooker.watch(problem, solver)
+    assert_each_seen_once(onlooker, watched)
+    assert_same_bits(watched, solve(problem.objective(), solver))
+    for iteration, solution in enumerate(onlooker.solutions, 1):
+        if penalty != "none":  # then on the way to infinity, where logits are mostly rounding
+            assert_true(problem, solution)
+        assert_stops_as_seen(problem, solver, iteration, solution)
 
 
 def test_samples_in_cache_are_replayed_with_the_rest(monkeypatch):

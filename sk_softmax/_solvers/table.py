@@ -18,7 +18,7 @@ from .newton import newton
 from .prox_newton import prox_newton
 from .row_space import in_row_space, wide
 from .separation import separated
-from .solution import Control, Solution, Status
+from .solution import Control, Run, Solution, Status
 from .watch import State, Watch
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify
@@ -138,7 +138,10 @@ def _solve_wide(entry: Entry, objective: Objective, control: Control) -> Solutio
     rough = choose("auto", rotated).minimise(rotated, inner, rotated.null_point())
     point = restore(np.column_stack([rough.coef, rough.intercept])[:, : rotated.q])
     rest = replace(control, max_iter=control.max_iter - int(rough.n_iter.max()))
-    solution = entry.minimise(objective, rest, point)
+    if control.stopped:
+        solution = Run(objective, rest, point).solution(entry.name)
+    else:
+        solution = entry.minimise(objective, rest, point)
     return replace(solution, n_iter=solution.n_iter + rough.n_iter)
 
 
