@@ -20,6 +20,8 @@ if not (ROOT / "benchmarks").is_dir():
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import (  # noqa: E402
+    accuracy,
+    accuracy_figures,
     adapters,
     figures,
     problems,
@@ -230,6 +232,18 @@ def test_report_says_how_the_best_peer_ended(changes, words):
     assert words in text
 
 
+def test_report_shows_supports_where_a_penalty_makes_zeros():
+    ours, peer = tiny_rows()
+    counts = {"n_nonzero": "4", "median_s": "0.25", "suboptimality": "0", "status": "reached"}
+    l1 = counts | {"l1_ratio": "1", "fit_intercept": "False"}
+    text = report.report([ours | l1, peer | l1])
+    assert "| toy (L1, no intercept) | 9 x 2, 3 |" in text
+    assert text.count("| 4 of 6 |") == 2
+    two = report.report([ours | l1 | {"K": "2"}])
+    assert "| 4 of 2 |" in two  # one row of coefficients
+    assert "| 4 of" not in report.report([ours | counts, peer | counts])
+
+
 def test_report_shows_evaluations_and_reads_files_without_them(tmp_path):
     ours, _ = tiny_rows()
     ours.update(n_iter="7", n_evaluations="12.4999", chosen_solver="lbfgs", converged="True")
@@ -303,6 +317,75 @@ def test_scaling_measures_and_draws_every_sweep(tmp_path):
             assert label in text
     assert scaling.main(["--plot-only", *arguments]) == []
     assert drawn == {path: path.read_bytes() for path in drawn}  # to the byte
+
+
+QUICK_ACCURACY = ["--quick", "--problems", "wine_std_l1", "--peers", "scikit_learn"]
+
+
+def test_accuracy_goes_down_the_tolerances_and_draws(tmp_path):
+    pytest.importorskip("matplotlib")
+    if reason := adapters.load("scikit_learn").unavailable():
+        pytest.skip(reason)
+    output = tmp_path / "rows.csv"
+    arguments = ["--output", str(output), "--figures", str(tmp_path)]
+    rows = accuracy.main([*QUICK_ACCURACY, *arguments])
+    assert len(results.read(output)) == len(rows)
+    for formulation in ("softmax", "ova"):
+        ours, saga = (
+            [r for r in rows if (r["formulation"], r["solver"]) == (formulation, solver)]
+            for solver in ("auto", "saga")
+        )
+        assert all(row["role"] == "ours" for row in ours)
+        assert [row["tol"] for row in saga] == list(adapters.load("scikit_learn").TOLS[: len(saga)])
+        for ladder in ours, saga:
+            errors = [row["suboptimality"] for row in ladder]
+            assert ladder[0]["n_repeats"] == 1
+            assert errors[-1] < 1e-6
+            assert all(row["status"] == ("reached", "missed")[e > 1e-6] for row, e in
+                       zip(ladder, errors, strict=True))  # fmt: skip
+        assert ours[-1]["suboptimality"] <= accuracy.DEEPEST
+        assert 0 < ours[-1]["n_nonzero"] < 39
+        assert saga[0]["suboptimality"] > saga[-1]["suboptimality"]
+
+    drawn = {path: path.read_bytes() for path in tmp_path.glob("*.svg")}
+    assert {path.name for path in drawn} == {"accuracy_softmax.svg", "accuracy_ova.svg"}
+    text = drawn[tmp_path / "accuracy_ova.svg"].decode()
+    for label in ("wine_std_l1, C=1", "178 x 13, K=3", "liblinear", "SAGA", "sk_softmax"):
+        assert label in text
+    assert accuracy.main(["--plot-only", *arguments]) == []
+    assert drawn == {path: path.read_bytes() for path in drawn}  # to the byte
+
+
+def test_ladders_have_one_lane_a_solver_on_one_thread():
+    case = problems.load_case(problems.select(["digits16_l1"])[0], "ova")
+    lanes = accuracy.lanes_of(
+        "scikit_learn", adapters.load("scikit_learn").lanes(case), accuracy.THOROUGH
+    )
+    assert [(lane.solver, lane.n_jobs, lane.threads) for lane in lanes] == [
+        ("liblinear", 1, 1),
+        ("saga", 1, 1),
+    ]
+    assert lanes[0].options == {"intercept_scaling": 1e4}
+    (ours,) = accuracy.lanes_of("ours", adapters.load("ours").lanes(case), accuracy.THOROUGH)
+    assert (ours.n_jobs, ours.tols) == (1, accuracy.OUR_TOLS)
+
+
+def test_a_ladder_ends_with_how_it_ended():
+    problem = problems.select(["wine_std_l1"])[0]
+    worker = Inline("ours", problem, "softmax", None)
+    probes = [(1e-2, Outcome("fitted", [0.5], np.array([0.3]), n_nonzero=7))]
+    trial = Trial(worker, "peer", Lane("saga", (1e-2, 1e-3), 1, 1), probes, cut_off=9.0)
+    rows = accuracy._rows(
+        problem, "softmax", accuracy.Ladder(trial, [[0.2, 0.4, 0.3]]), np.array([0.1])
+    )
+    assert [row["status"] for row in rows] == ["missed", "cut off"]
+    assert (rows[0]["median_s"], rows[0]["n_nonzero"]) == (0.3, 7)
+    stored = [{name: str(value) for name, value in row.items()} for row in rows]
+    seconds, errors, limit = accuracy_figures.curve(stored)
+    assert (seconds, limit) == ([0.3], 9.0)
+    np.testing.assert_allclose(errors, [0.2 / worker.shape().null[0]], rtol=1e-12)
+    seconds, errors, limit = accuracy_figures.curve(stored[:1])
+    assert math.isnan(limit)
 
 
 def test_settings_leave_lanes_and_tolerances_out():
