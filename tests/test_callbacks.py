@@ -19,7 +19,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_softmax import OvAClassifier, SoftmaxClassifier, _callbacks
+from sk_softmax import (
+    OvAClassifier,
+    OvAClassifierCV,
+    SoftmaxClassifier,
+    SoftmaxClassifierCV,
+    _callbacks,
+)
 from sk_softmax._callbacks import (
     CallbackSupportMixin,
     FitTasks,
@@ -724,6 +730,64 @@ def test_grid_tasks(iris, refit):
     ends = [context for hook, context, _ in recorder.record if hook == "end"]
     assert len(begins) == len(ends) == len(set(ends))
     assert set(begins) == set(ends)
+
+
+@pytest.fixture(params=[SoftmaxClassifierCV, OvAClassifierCV])
+def ClassifierCV(request):
+    return request.param
+
+
+@needs_callbacks
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_cross_validation(ClassifierCV, iris, n_jobs):
+    """The point of the grid is the model that a plain fit of the fold's rows makes."""
+    X, y = iris
+    recorder = Alone()
+    classifier = ClassifierCV(Cs=[0.1, 10.0], l1_ratios=(0.0, 1.0), cv=3, n_jobs=n_jobs)
+    plain = clone(classifier).fit(X, y)
+    classifier.set_callbacks(recorder).fit(X, y)
+    assert recorder.clashes == 0
+    np.testing.assert_array_equal(classifier.coef_, plain.coef_)
+    np.testing.assert_array_equal(classifier.scores_, plain.scores_)
+    assert len(recorder.of("end", "fold")) == 3
+    assert len(recorder.of("end")) == len(recorder.of("begin")) > 1
+    assert {task.parent.task_name for task, _ in recorder.of("end")} == {"refit"}
+    points = [(c, g) for h, c, g in recorder.record if h == "end" and c.parent is not None]
+    points = [(c, g) for c, g in points if c.parent.task_name == "fold"]
+    assert len(points) == 3 * 4
+    assert len({(context.parent, context.task_id) for context, _ in points}) == 3 * 4
+    for context, given in points:
+        seen = given["fitted_estimator"]
+        named = dict(pair.split("=") for pair in context.task_name.split(", "))
+        model = classifier._plain(**{name: float(value) for name, value in named.items()})
+        expected = model.fit(given["X"], given["y"])
+        assert len(given["y"]) == 100
+        np.testing.assert_allclose(seen.predict_proba(X), expected.predict_proba(X), atol=5e-3)
+    final = recorder.of("end", "fit")[0][1]["fitted_estimator"]
+    assert final.C_ == classifier.C_
+
+
+@needs_callbacks
+def test_cross_validation_is_stopped_in_the_refit_alone(ClassifierCV, iris):
+    classifier = ClassifierCV(Cs=[0.1, 10.0], cv=3)
+    plain = clone(classifier).fit(*iris)
+    with pytest.warns(ConvergenceWarning, match="callback stopped it"):
+        classifier.set_callbacks(Recorder(stop_at=2)).fit(*iris)
+    np.testing.assert_array_equal(classifier.scores_, plain.scores_)
+    assert classifier.C_ == plain.C_
+    assert not np.all(classifier.converged_)
+    assert np.all(plain.converged_)
+
+
+@needs_callbacks
+@pytest.mark.parametrize("fail_at", ["setup", ("end", "fold"), ("end", "iteration")])
+def test_errors_in_cross_validation_propagate(ClassifierCV, iris, fail_at):
+    classifier = ClassifierCV(Cs=[0.1, 10.0], cv=3)
+    before = classifier.fit(*iris).coef_
+    with pytest.raises(ValueError, match="failed at"):
+        classifier.set_callbacks(Recorder(fail_at=fail_at)).fit(*iris)
+    assert classifier.coef_ is before
+    assert not set(_callbacks.UNFINISHED) & set(vars(classifier))
 
 
 def test_a_grid_without_callbacks_has_no_tasks(iris):
