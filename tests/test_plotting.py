@@ -445,10 +445,12 @@ def test_regions_in_the_axes_given_and_in_other_colours(data):
     )
     assert display.figure_ is figure
     assert display.axes_.tolist() == [axis]
-    display.plot(colours=["red", "green", "blue"])
+    display.plot(multiclass_colors=["red", "green", "blue"])
     assert hexes(display.points_[0]) == [colors.to_hex(c) for c in ("red", "green", "blue")]
-    with pytest.raises(ValueError, match="colours must be 3"):
-        display.plot(colours=["red"])
+    with pytest.raises(
+        ValueError, match=r"multiclass_colors must be 3, one for each class\. Got 1"
+    ):
+        display.plot(multiclass_colors=["red"])
 
 
 def test_regions_need_two_features(data):
@@ -573,6 +575,16 @@ def test_reliability_from_float32_probabilities():
     probability = np.array([[0, 1 + 1e-7], [1, 0], [0.5, 0.5]], dtype=np.float32)
     display = ReliabilityDisplay.from_predictions([1, 0, 1], {"rounded": probability}, [0, 1])
     assert display.curves[0][0].y_prob.max() == 1
+    display = ReliabilityDisplay.from_predictions([1, 0, 1], probability, [0, 1])
+    assert display.axes_[0].get_title().startswith("Classifier\n")
+
+
+def test_histograms_beside_each_other_share_their_scale():
+    few, many = np.tile([[0.2, 0.8]], (2, 1)), np.tile([[0.6, 0.4]], (2, 1))
+    several = {"few": few, "many": many}
+    display = ReliabilityDisplay.from_predictions([0, 1], several, [0, 1])
+    limits = {axis.get_ylim() for axis in display.histogram_axes_}
+    assert limits == {(0.5, 4.0)}
 
 
 def test_errors_of_reliability(data):

@@ -11,8 +11,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.metrics import log_loss, make_scorer
 
-from sk_softmax import SoftmaxClassifier, ova_path, softmax_path
-from sk_softmax.plotting import CrossValidationScoreDisplay, RegularizationPathDisplay
+from sk_softmax import (
+    OvAClassifierCV,
+    SoftmaxClassifier,
+    SoftmaxClassifierCV,
+    ova_path,
+    softmax_path,
+)
+from sk_softmax.plotting import (
+    ConvergenceDisplay,
+    CrossValidationScoreDisplay,
+    RegularizationPathDisplay,
+)
 from sk_softmax.plotting._end_labels import spread
 from sk_softmax.plotting._scores import choice, name_of_score
 from sk_softmax.plotting._style import PALETTE, class_colours
@@ -175,7 +185,14 @@ def test_what_was_chosen_is_marked():
         corners = band.get_window_extent().get_points()
         ends = band.axes.transData.inverted().transform(corners)[:, 0]
         assert_allclose(ends, [0.1, 10])
-    assert legend_texts(display.legend_) == ["within 1 SE of the best", "chosen: C = 1"]
+    marks = ["within 1 SE of the best", "chosen: C = 1"]
+    assert legend_texts(display.legend_) == marks
+    display.figure_.canvas.draw()
+    box = display.legend_.get_window_extent()
+    assert all(box.y1 <= axis.get_tightbbox().y0 for axis in display.axes_)  # under all of them
+    axes = plt.subplots(1, 3)[1]
+    assert display.plot(axes).legend_ is axes[0].get_legend()
+    assert legend_texts(display.legend_) == marks
 
 
 def test_no_penalty_at_the_end_of_a_path():
@@ -339,13 +356,19 @@ def test_scores_without_a_penalty():
 
 def test_the_rule_of_one_standard_error():
     """By hand: within 0.03 of -0.50 are -0.52, -0.50 and -0.53."""
-    found = choice(CS, MEANS[0], ERRORS[0])
-    assert found.best == 2
+    found = choice(CS, MEANS, ERRORS)
+    assert (found.l1_ratio, found.best, found.one_se) == (0, 2, 1)
     assert found.within.tolist() == [1, 2, 3]
-    assert found.one_se == 1
-    assert choice(CS, np.full(4, np.nan), ERRORS[0]) is None
-    single = choice(CS, MEANS[0], np.full(4, np.nan))  # one fold has no standard error
-    assert single.within.tolist() == [2]
+    assert choice(CS, np.full((1, 4), np.nan), ERRORS[:1]) is None
+    single = choice(CS, MEANS, np.full((2, 4), np.nan))  # one fold has no standard error
+    assert (single.one_se, single.within.tolist()) == (2, [2])
+    assert choice(CS, MEANS[::-1], ERRORS[::-1]).l1_ratio == 1
+
+
+def test_of_equal_scores_the_search_takes_the_first():
+    means = np.array([[-0.5, -0.3, -0.3], [-0.3, -0.4, -0.3]])
+    assert choice(CS[:3], means, np.zeros((2, 3)))[:2] == (1, 0)
+    assert choice(CS[2::-1], means, np.zeros((2, 3)))[:2] == (1, 0)
 
 
 def a_score(y, p):
@@ -355,7 +378,7 @@ def a_score(y, p):
 @pytest.mark.parametrize(
     ("scoring", "name"),
     [
-        (None, "Score"),
+        (None, "Accuracy"),
         ("neg_log_loss", "Negative log loss"),
         ("balanced_accuracy", "Balanced accuracy"),
         (a_score, "A score"),
@@ -365,6 +388,75 @@ def a_score(y, p):
 )
 def test_names_of_scores(scoring, name):
     assert name_of_score(scoring) == name
+
+
+# ---- of cross-validation -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[SoftmaxClassifierCV, OvAClassifierCV])
+def searched(request, data):
+    """A search over an L2 and an L1 path."""
+    made = data(3)
+    frame = pd.DataFrame(made.X, columns=list("abcdef"))
+    Cs = [1.0, 0.01, 0.1, 10.0]
+    return request.param(Cs=Cs, l1_ratios=[0.0, 1.0], cv=3, selection="1se").fit(frame, made.y)
+
+
+def test_scores_of_a_search(searched):
+    display = CrossValidationScoreDisplay.from_estimator(searched)
+    assert display.Cs is searched.Cs_
+    assert display.mean_scores is searched.mean_scores_
+    assert display.ax_.get_ylabel() == "Negative log loss"
+    order = np.argsort(searched.Cs_)
+    for row, line in enumerate(display.lines_):
+        assert_allclose(line.get_xdata(), searched.Cs_[order])
+        assert_allclose(line.get_ydata(), searched.scores_[:, row].mean(axis=0)[order])
+    assert_allclose(display.chosen_.get_xdata(), searched.C_)
+    assert display.one_se_.get_xdata() == [searched.C_]  # as it chose by that rule
+    assert display.best_.get_ydata() == [searched.mean_scores_.max()]
+
+
+def test_paths_of_a_search(searched):
+    display = RegularizationPathDisplay.from_estimator(searched)
+    row = searched.l1_ratios_.tolist().index(searched.l1_ratio_)
+    assert_allclose(display.coefs, searched.coefs_paths_[:, row, ..., :6].mean(axis=0))
+    assert display.C == searched.C_ == display.one_se_band[0]
+    means = searched.mean_scores_[row]
+    least = means.max() - searched.standard_errors_[row, means.argmax()]
+    assert display.one_se_band[1] == searched.Cs_[means >= least].max()
+    assert set(display.feature_names) == set("abcdef")
+    assert [axis.get_title() for axis in display.axes_] == ["class 0", "class 1", "class 2"]
+    for line in display.chosen_:
+        assert_allclose(line.get_xdata(), searched.C_)
+
+
+def test_displays_of_a_search_without_intercept_and_with_two_classes(data):
+    made = data(2)
+    search = SoftmaxClassifierCV(Cs=3, cv=3, fit_intercept=False, refit=False)
+    search.fit(made.X, made.y)
+    display = RegularizationPathDisplay.from_estimator(search, classes=1)
+    assert_allclose(display.coefs, search.coefs_paths_[:, 0].mean(axis=0))
+    assert_allclose(display.chosen_[0].get_xdata(), search.C_)  # the folds' mean
+    assert len(CrossValidationScoreDisplay.from_estimator(search).lines_) == 1
+
+
+def test_paths_of_folds_that_miss_a_class(data):
+    """The mean over those that know it."""
+    made = data(3)
+    rare = np.concatenate([np.flatnonzero(made.y < 2), np.flatnonzero(made.y == 2)[:1]])
+    folds = [(rare[rare % 2 == part], rare[rare % 2 != part]) for part in (0, 1)]
+    search = SoftmaxClassifierCV(Cs=[0.1, 1.0], cv=folds, scoring="accuracy", refit=True)
+    search.fit(made.X, made.y)
+    assert np.isnan(search.coefs_paths_).any(axis=(1, 2, 3, 4)).sum() == 1
+    display = RegularizationPathDisplay.from_estimator(search)
+    assert_allclose(display.coefs, np.nanmean(search.coefs_paths_[:, 0, ..., :6], axis=0))
+    assert np.isfinite(display.coefs).all()
+
+
+def test_convergence_of_a_search_is_refused(data):
+    made = data(3)
+    with pytest.raises(TypeError, match="Got SoftmaxClassifierCV"):
+        ConvergenceDisplay.from_estimator(SoftmaxClassifierCV(), made.X, made.y)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def draw_histogram(
         )
         for curve, code, colour in zip(curves, codes, colours, strict=True)
     ]
+    most = max((histogram.get_data().values.max() for histogram in drawn), default=1)
     axis.set_yscale("log")
-    axis.set_ylim(bottom=0.5)
+    axis.set_ylim(0.5, max(2 * most, axis.get_ylim()[1]))  # the axes of a row share it
     return drawn

@@ -101,7 +101,8 @@ class ConvergenceDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         named = named_estimators(estimator, names)
         for name, each in named.items():
-            if not isinstance(each, SoftmaxClassifier | OvAClassifier):
+            plain = isinstance(each, SoftmaxClassifier | OvAClassifier) and hasattr(each, "C")
+            if not plain:  # cross-validation makes many fits, and has no C of its own
                 raise TypeError(
                     f"{name} must be a SoftmaxClassifier or an OvAClassifier. "
                     f"Got {type(each).__name__}."

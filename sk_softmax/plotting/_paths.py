@@ -166,7 +166,7 @@ class RegularizationPathDisplay:
         paths = require(estimator, "coefs_paths_", WANTED)
         Cs, ratios = np.asarray(estimator.Cs_), np.asarray(estimator.l1_ratios_)
         row = int(np.argmin(np.abs(ratios - estimator.l1_ratio_)))
-        found = choice(Cs, estimator.mean_scores_[row], estimator.standard_errors_[row])
+        found = choice(Cs, estimator.mean_scores_[[row]], estimator.standard_errors_[[row]])
         if feature_names is None:
             feature_names = feature_names_of(estimator)
         display = cls(
@@ -265,7 +265,8 @@ class RegularizationPathDisplay:
             axis.tick_params(labelbottom=is_bottom)
             if not is_bottom:
                 axis.set_xlabel("")
-        self.legend_ = add_legend(self.axes_[0], loc="upper left", fontsize="small")
+        below = ax is None and len(rows) > 1
+        self.legend_ = add_legend(self.axes_[0], below=below, loc="upper left", fontsize="small")
         # Last, as they need the limits of all panels.
         for axis, row, (heights, texts) in zip(self.axes_, rows, ends, strict=True):
             self.labels_.append(label_ends(axis, heights, texts, colours[row]))

@@ -188,24 +188,34 @@ class DecisionRegionsDisplay:
         )
         return display.plot(ax)
 
-    def plot(self, ax: Any = None, *, colours: Any = None) -> "DecisionRegionsDisplay":
+    def plot(self, ax: Any = None, *, multiclass_colors: Any = None) -> "DecisionRegionsDisplay":
         """Draw.
 
         Parameters
         ----------
         ax : matplotlib Axes or array-like of Axes, default=None
             One for each classifier. None: a new figure.
-        colours : sequence of matplotlib colours, default=None
+        multiclass_colors : sequence of matplotlib colours, default=None
             One for each class. None: those that all displays give to the classes.
 
         Returns
         -------
         display : DecisionRegionsDisplay
+
+        Raises
+        ------
+        ValueError
+            If the number of axes or of colours is another.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        colours = class_colours(self.classes.size) if colours is None else list(colours)
+        if multiclass_colors is None:
+            multiclass_colors = class_colours(self.classes.size)
+        colours = list(multiclass_colors)
         if len(colours) != self.classes.size:
-            raise ValueError(f"colours must be {self.classes.size}, one for each class.")
+            raise ValueError(
+                f"multiclass_colors must be {self.classes.size}, one for each class. "
+                f"Got {len(colours)}."
+            )
         self.axes_ = new_panels(ax, self.names, (4.4, 4.0), 3, sharex=True, sharey=True)
         self.figure_ = self.axes_[0].figure
         self.surfaces_: list[Any] = []

@@ -1,5 +1,6 @@
 """Reliability: how often what a classifier predicts with some probability is true."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ class ReliabilityDisplay:
     def from_predictions(
         cls,
         y: Any,
-        probabilities: dict[str, Any],
+        probabilities: Any,
         labels: Any,
         *,
         kind: str = TOP,
@@ -173,8 +174,8 @@ class ReliabilityDisplay:
         ----------
         y : array-like of shape (n_samples,)
             True labels.
-        probabilities : dict of str to array-like of shape (n_samples, n_classes)
-            By name of the classifier.
+        probabilities : array-like of shape (n_samples, n_classes), or mapping of names to such
+            Of one classifier, or of several by their names.
         labels : array-like of shape (n_classes,)
             Labels of the columns.
         kind : {"top-label", "per-class"}, default="top-label"
@@ -202,6 +203,8 @@ class ReliabilityDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
         if kind not in (TOP, BY_CLASS):
             raise ValueError(f"kind must be '{TOP}' or '{BY_CLASS}'. Got {kind!r}.")
+        if not isinstance(probabilities, Mapping):
+            probabilities = {"Classifier": probabilities}
         y, labels = np.asarray(y), np.asarray(labels)
         if classes is None and labels.size == 2:
             classes = labels[1:]

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from .._selection import Selection
 from .._typing import Array
 from ._c_axis import log_axis, log_positions, mark_choice
 from ._inputs import require
@@ -14,15 +15,12 @@ WANTED = "a fitted SoftmaxClassifierCV or OvAClassifierCV"
 
 
 class Choice(NamedTuple):
-    """What the scores of one l1_ratio say about C: places in the grid."""
+    """What scores say: places on the grid."""
 
+    l1_ratio: int
     best: int
-    within: Array  # within one standard error of the best, ascending in C
-
-    @property
-    def one_se(self) -> int:
-        """The strongest penalty among them."""
-        return int(self.within[0])
+    one_se: int
+    within: Array  # the Cs within one standard error of the best, ascending
 
 
 def choice(Cs: Array, means: Array, errors: Array) -> Choice | None:
@@ -31,17 +29,18 @@ def choice(Cs: Array, means: Array, errors: Array) -> Choice | None:
     Parameters
     ----------
     Cs : ndarray of shape (n_Cs,)
-    means : ndarray of shape (n_Cs,)
+    means : ndarray of shape (n_l1_ratios, n_Cs)
         Mean scores, greater is better; nan where unknown.
-    errors : ndarray of shape (n_Cs,)
+    errors : ndarray of shape (n_l1_ratios, n_Cs)
         Their standard errors.
     """
     if np.isnan(means).all():
         return None
-    best = int(np.nanargmax(means))
-    least = means[best] - np.nan_to_num(errors[best])
-    within = np.flatnonzero(means >= least)
-    return Choice(best, within[np.argsort(Cs[within], kind="stable")])
+    by_C = np.where(np.isnan(means), -np.inf, means).T  # of equal ones the first, as in the search
+    best, row = map(int, np.unravel_index(by_C.argmax(), by_C.shape))
+    _, one_se = Selection(means, errors, (row, best)).one_standard_error(Cs)
+    within = np.flatnonzero(means[row] >= means[row, best] - np.nan_to_num(errors[row, best]))
+    return Choice(row, best, one_se, within[np.argsort(Cs[within], kind="stable")])
 
 
 class CrossValidationScoreDisplay:
@@ -167,12 +166,15 @@ class CrossValidationScoreDisplay:
         (self.ax_,) = new_panels(ax, ["scores"], (6.4, 4.2), 1)
         self.figure_ = self.ax_.figure
         sign = -1.0 if negate_score else 1.0
-        order = np.argsort(self.Cs, kind="stable")
-        Cs = np.asarray(self.Cs, dtype=np.float64)[order]
-        means = np.atleast_2d(self.mean_scores)[:, order]
-        errors = np.atleast_2d(self.standard_errors)[:, order]
-        self._draw_lines(Cs, sign * means, errors)
-        self._mark(Cs, means, errors, sign)
+        Cs = np.asarray(self.Cs, dtype=np.float64)
+        means, errors = np.atleast_2d(self.mean_scores), np.atleast_2d(self.standard_errors)
+        order = np.argsort(Cs, kind="stable")
+        x = np.empty_like(Cs)
+        x[order] = log_positions(Cs[order])
+        self._draw_lines(x[order], sign * means[:, order], errors[:, order])
+        self._mark(x, Cs, means, errors, sign)
+        Cs = Cs[order]
+        self.chosen_, _ = mark_choice(self.ax_, Cs, self.C, label=self._chosen_label())
         log_axis(self.ax_, Cs)
         if score_name is None:
             score_name = _negated(self.score_name) if negate_score else self.score_name
@@ -181,14 +183,13 @@ class CrossValidationScoreDisplay:
         self.legend_ = add_legend(self.ax_, title="mean score ± SE" if several else None)
         return self
 
-    def _draw_lines(self, Cs: Array, means: Array, errors: Array) -> None:
+    def _draw_lines(self, x: Array, means: Array, errors: Array) -> None:
         """A line with a band for each l1_ratio; darker colours for more of L1."""
         from matplotlib import colormaps
 
         shades = colormaps["viridis_r"](
             np.linspace(0.2, 1.0, len(means)) if len(means) > 1 else [0.6]
         )
-        x = log_positions(Cs)
         self.lines_, self.bands_ = [], []
         for place, (mean, error) in enumerate(zip(means, errors, strict=True)):
             several = len(self.l1_ratios) > 1
@@ -212,14 +213,12 @@ class CrossValidationScoreDisplay:
                 )
             )
 
-    def _mark(self, Cs: Array, means: Array, errors: Array, sign: float) -> None:
-        """Mark the best score, the one-standard-error rule's, and what was chosen."""
+    def _mark(self, x: Array, Cs: Array, means: Array, errors: Array, sign: float) -> None:
+        """Mark the best score, and the choice of the rule of one standard error."""
         self.best_ = self.one_se_ = self.threshold_ = None
-        x = log_positions(Cs)
-        tops = np.max(np.nan_to_num(means, nan=-np.inf), axis=1)
-        row = int(np.argmax(tops))
-        found = choice(Cs, means[row], errors[row])
+        found = choice(Cs, means, errors)
         if found is not None:
+            row = found.l1_ratio
             least = means[row, found.best] - np.nan_to_num(errors[row, found.best])
             self.threshold_ = self.ax_.axhline(
                 sign * least, color="0.5", linewidth=0.9, linestyle=(0, (2, 2)), zorder=1
@@ -239,7 +238,6 @@ class CrossValidationScoreDisplay:
                     label=f"{label}: C = {Cs[place]:.3g}",
                 )
                 setattr(self, name, mark)
-        self.chosen_, _ = mark_choice(self.ax_, Cs, self.C, label=self._chosen_label())
 
     def _chosen_label(self) -> str:
         """What was chosen, in words."""
@@ -252,9 +250,9 @@ class CrossValidationScoreDisplay:
 
 
 def name_of_score(scoring: Any) -> str:
-    """A score's name as a label: ``"neg_log_loss"`` is "Negative log loss"."""
+    """A score's name as a label: ``"neg_log_loss"`` is "Negative log loss", None "Accuracy"."""
     if scoring is None:
-        return "Score"
+        return "Accuracy"  # what classifiers score by themselves
     name = str(getattr(scoring, "__name__", scoring) if callable(scoring) else scoring)
     if callable(scoring) and not hasattr(scoring, "__name__"):  # one of make_scorer
         function = getattr(scoring, "_score_func", None)

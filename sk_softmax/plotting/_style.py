@@ -22,8 +22,8 @@ PALETTE = (
     "#94a4a2",
 )
 POSITIVE, NEGATIVE = PALETTE[2], PALETTE[0]
-MUTED = "0.75"
-BAND = "0.9"
+MUTED = "0.65"
+BAND = "0.92"
 # A second channel beside colour, for readers in grey.
 DASHES: tuple[Any, ...] = (
     "-",
@@ -165,11 +165,29 @@ def leftmost(axes: Array) -> list[bool]:
     return [spec.colspan.start == 0 for spec in specs]
 
 
-def add_legend(ax: Any, *, beside: bool = False, loc: str = "best", **options: Any) -> Any:
-    """A legend of what is labelled, beside the axes if it is long; None if nothing is."""
+def add_legend(
+    ax: Any, *, beside: bool = False, below: bool = False, loc: str = "best", **options: Any
+) -> Any:
+    """A legend of what is labelled in an axes; None if nothing is.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    beside : bool, default=False
+        Whether it stands to the right of the axes, as a long one always does.
+    below : bool, default=False
+        Whether it stands under all axes of the figure, in a row. Needs constrained layout.
+    loc : str, default="best"
+        Where it stands within the axes.
+    **options : dict
+        For ``Axes.legend``.
+    """
     handles, labels = ax.get_legend_handles_labels()
     if not labels:
         return None
+    if below:
+        place = "outside lower center"
+        return ax.figure.legend(handles, labels, loc=place, ncols=len(labels), frameon=False)
     if beside or len(labels) > INSIDE:
         options |= {"bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0, "frameon": False}
         options["ncols"] = math.ceil(len(labels) / 20)
