@@ -153,18 +153,18 @@ def fit_tasks(
 
 
 def solution_at(state: "State") -> "Solution":
-    """The solution, had the fit been stopped at ``state``."""
+    """The solution, had the fit been stopped at ``state``; its arrays are nobody else's."""
     from ._solvers.solution import Solution, Status, answer
 
-    coef, intercept = answer(state.full, state.point)
+    coef, intercept = answer(state.full, state.point.copy())
     return Solution(
         coef=coef,
         intercept=intercept,
         status=[Status.CONVERGED if done else Status.STOPPED for done in state.converged],
         n_iter=state.n_iter,
-        objective=state.objective,
-        optimality=state.optimality,
-        dual_gap=state.dual_gap,
+        objective=state.objective.copy(),
+        optimality=state.optimality.copy(),
+        dual_gap=state.dual_gap.copy(),
         solver=state.solver,
         evaluations=state.evaluations,
         trace=[],

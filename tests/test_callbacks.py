@@ -217,13 +217,26 @@ def test_the_fitted_estimator_is_what_as_many_iterations_make(Classifier, penalt
 
 
 @needs_callbacks
-def test_the_fitted_estimator_is_a_copy(Classifier, iris, recorder):
-    classifier = Classifier().set_callbacks(recorder).fit(*iris)
-    expected = classifier.coef_.copy()
-    for _, given in recorder.of("end"):
-        assert given["fitted_estimator"] is not classifier
-        given["fitted_estimator"].coef_[:] = np.nan
-    np.testing.assert_array_equal(classifier.coef_, expected)
+@over_penalties
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_fitted_estimator_is_a_copy(Classifier, penalty, fit_intercept, data):
+    """Whatever a callback does to it."""
+
+    class Spoils(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            if context.task_name == "iteration":
+                assert fitted_estimator is not estimator
+                for name, value in attributes(fitted_estimator).items():
+                    if isinstance(value, np.ndarray) and name != "classes_":
+                        value[...] = 0
+
+    rows, spoils = data(), Spoils()
+    plain = Classifier(fit_intercept=fit_intercept, **penalty).fit(rows.X, rows.y)
+    watched = clone(plain).set_callbacks(spoils).fit(rows.X, rows.y)
+    assert_same_attributes(watched, plain)
+    begins = [given["fitted_estimator"] for _, given in spoils.of("begin")]
+    assert all(began.coef_.any() for began in begins[1:])
+    assert all(np.all(began.objective_) for began in begins)
 
 
 @needs_callbacks
