@@ -23,7 +23,7 @@ if not __package__:  # run as a file: `python benchmarks/accuracy.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import accuracy_figures, problems, results
-from benchmarks.measure import Settings, Trial
+from benchmarks.measure import Settings, Trial, close_idle
 from benchmarks.objective import suboptimality
 from benchmarks.progress import Progress
 from benchmarks.run import QUICK, RESULTS, usable_libraries
@@ -149,6 +149,7 @@ def measure(problem, formulation, libraries, settings, data_dir=None, progress=N
             for lane in lanes_of(worker.library, worker.shape().lanes, settings)
         ]
         trials = references + [ladder.trial for ladder in ladders]
+        close_idle(workers, trials)
         for trial in trials:
             _descend(trial, trials, null, settings, lambda text: show(f"{title} {text}"))
         _repeat(ladders, settings, lambda text: show(f"{title} {text}"))

@@ -15,7 +15,7 @@ from benchmarks.objective import GOAL, suboptimality
 from benchmarks.results import row_of
 from benchmarks.worker import Inline, Worker
 
-__all__ = ["Settings", "Trial", "measure_case"]
+__all__ = ["Settings", "Trial", "close_idle", "measure_case"]
 
 # Seconds a reference may take at least: without one, every ladder is climbed to its end.
 REFERENCE_LIMIT = 20.0
@@ -152,6 +152,7 @@ def measure_case(problem, formulation, libraries, settings, data_dir=None, progr
             workers.append(kind(library, problem, formulation, data_dir))
         null = workers[0].shape().null
         trials, references = _trials(workers, libraries, settings)
+        close_idle(workers, trials + references)
         title = f"{problem.name} {formulation}"
         _probe_ours(trials, settings, show, title)
         _climb(references, max(settings.time_limit, REFERENCE_LIMIT), show, f"{title} reference")
@@ -174,6 +175,13 @@ def _trials(workers, libraries, settings):
         trials += [Trial(worker, role, lane) for lane in settings.choose(shape.lanes)]
         references += [Trial(worker, "reference", lane) for lane in shape.references]
     return trials, references
+
+
+def close_idle(workers, trials):
+    """End the processes of libraries that have no way to fit the case: they hold its data."""
+    for worker in workers:
+        if all(trial.worker is not worker for trial in trials):
+            worker.close()
 
 
 def _probe_ours(trials, settings, show, title):

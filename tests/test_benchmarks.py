@@ -33,7 +33,7 @@ from benchmarks import (  # noqa: E402
 )
 from benchmarks.adapters import Lane  # noqa: E402
 from benchmarks.adapters.newton import DampedNewton  # noqa: E402
-from benchmarks.measure import Settings, Trial, _skip_rungs  # noqa: E402
+from benchmarks.measure import Settings, Trial, _skip_rungs, close_idle  # noqa: E402
 from benchmarks.objective import (  # noqa: E402
     canonical,
     null_objective,
@@ -196,6 +196,18 @@ def test_a_worker_survives_a_fit_that_is_cut_off():
         assert len(outcome.seconds) == 1
     finally:
         worker.close()
+
+
+def test_libraries_without_a_way_to_fit_a_case_do_not_hold_it():
+    problem = problems.select(["iris"])[0]
+    busy, idle = (Worker("newton", problem, "softmax", None) for _ in range(2))
+    try:
+        close_idle([busy, idle], [Trial(busy, "reference", busy.shape().references[0])])
+        assert busy.process.is_alive()
+        assert idle.process is None
+    finally:
+        busy.close()
+        idle.close()
 
 
 def tiny_rows():

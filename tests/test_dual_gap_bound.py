@@ -141,6 +141,71 @@ def test_at_the_optimum_the_gap_is_rounding(loss, l1_ratio, fit_intercept, colum
                                least.astype(float), rtol=1e-15)  # fmt: skip
 
 
+# ---- what the gap rules out -----------------------------------------------------------------
+
+
+def dual_point(problem, Y, P, weights, columns):
+    """The user guide's Q (n, classes), and |G(Q)| of the coefficients (K, p)."""
+    X, (lambda1, lambda2) = naive.wide(problem.dense()), problem.lambdas
+    Q = P
+    if problem.fit_intercept:
+        wanted, totals = weights @ Y, weights @ P
+        eps = max((1 - wanted / totals).max(), 1e-18)
+        Q = (1 - eps) * P + (wanted - (1 - eps) * totals)
+    force = np.abs((weights[:, None] * (Y - Q)).T[columns] @ X)
+    if lambda2 == 0:
+        tau = min(1, lambda1 / force.max())
+        Q, force = Y + tau * (Q - Y), tau * force
+    return Q, force
+
+
+def ruled_out(problem, point):
+    """Mask (K, p) of coefficients that the gap at a point says are 0 at the optimum."""
+    (lambda1, lambda2), X, masks = problem.lambdas, problem.dense(), []
+    for value, simplex in zip(problem.value(point), problem.as_simplex(point), strict=True):
+        Q, force = dual_point(problem, *simplex)
+        weights = simplex[2]
+        gap = value + (weights @ (Q * np.log(np.where(Q > 0, Q, 1)))).sum()
+        if lambda2 > 0:
+            gap += (np.maximum(force - lambda1, 0) ** 2).sum() / (2 * lambda2)
+        gap += 1e-16 * (1 + value)  # balanced weights are doubles, and sum to 1 only nearly
+        centred = X - (weights @ X if problem.fit_intercept else 0)
+        norms = np.sqrt(weights @ centred**2)
+        masks.append(force + np.sqrt(gap / 2) * norms < lambda1)
+    return np.vstack(masks)
+
+
+@over_losses
+@pytest.mark.parametrize("l1_ratio", [0.5, 0.999, 1.0])
+@over_intercepts
+@settings(max_examples=30)
+@given(
+    **optima,
+    size=st.integers(-7, 0).map(lambda e: 10.0**e),
+    direction=hnp.arrays(np.float64, (3, 6), elements=st.integers(-8, 8).map(lambda v: v / 8)),
+)
+def test_what_the_gap_rules_out_is_zero(loss, l1_ratio, fit_intercept, C, columns, size, direction):
+    problem, optimum, _ = optimum_of(loss, l1_ratio, fit_intercept, C, columns)
+    point = optimum + size * direction[: optimum.shape[0], : optimum.shape[1]]
+    out = ruled_out(problem, point)
+    assert not optimum[:, : problem.X.shape[1]][out].any()
+
+
+@over_losses
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@over_intercepts
+def test_at_the_optimum_all_zeros_are_ruled_out_but_those_on_the_edge(
+    loss, l1_ratio, fit_intercept
+):
+    problem, optimum, _ = optimum_of(loss, l1_ratio, fit_intercept, 0.1, "independent")
+    coef = optimum[:, : problem.X.shape[1]]
+    assert (coef == 0).any()
+    np.testing.assert_array_equal(ruled_out(problem, optimum), coef == 0)
+
+
+# ---- fits -----------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("tol", [1.0, 1e-4, 1e-7])
 @pytest.mark.parametrize("storage", [np.ascontiguousarray, sparse.csr_matrix])
 @pytest.mark.parametrize("columns", COLUMNS)
