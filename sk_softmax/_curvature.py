@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 from scipy.linalg import blas
 
-from ._design import BUFFER_BYTES, CSRDesign, Design, Target, blocks_of, cut
-from ._kernels.curvature import class_products, fold_and_centre, sigmoid_columns, softmax_columns
+from ._design import (
+    BUFFER_BYTES,
+    MOST_ROWS,
+    CSRDesign,
+    Design,
+    Target,
+    block_rows,
+    blocks_of,
+    cut,
+)
+from ._kernels.columns import class_products, sigmoid_columns, softmax_columns
+from ._kernels.curvature import fold_and_centre
 from ._kernels.hessian import assemble, dense_gram, dense_hessian
 from ._kernels.transpose import transposed_centred
 from ._threads import Workers
@@ -20,9 +30,6 @@ from ._typing import Array
 
 FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole one
 MOSTLY = 0.4  # of the coordinates, from which that is worth it
-CACHED = 2**15  # entries of a block of rows that stay in the cache
-FEWEST_ROWS, MOST_ROWS = 128, 512  # in it
-LANES = 8  # numbers in a vector register
 BLOCK_ENTRIES = 2**17  # of X brought to float64 at a time
 GRAM_ROWS = 512  # in a block that is multiplied with itself
 KEPT = 2**19  # entries of a small X that are kept as Hessians need them
@@ -140,7 +147,7 @@ class Curvature:
     def _probability(self, raw: Array) -> Array:
         """Logits (K, m) turned into probabilities."""
         if self.coupled:
-            softmax_columns(raw, np.empty(raw.shape[1]))
+            softmax_columns(raw, *np.empty((2, raw.shape[1])))
         else:
             sigmoid_columns(raw)
         return raw
@@ -214,7 +221,7 @@ class Curvature:
     def _grams(
         self, point: Array, rows: Array | None, scale: Array | None, by_class: bool = False
     ) -> Array:
-        """Sums of d_pair a a' over rows: (pairs, q, q), of which the lower triangles count.
+        """Sums of d_pair a a' over rows: (pairs, q, q), of which the upper triangles count.
 
         ``by_class``: of the pairs k = k alone.  The next call may overwrite the result.
         """
@@ -450,13 +457,6 @@ class Curvature:
             return result
 
         return product
-
-
-def block_rows(q: int, n: int) -> int:
-    """Rows of q features that stay in the cache: whole vector registers, n of them in all."""
-    most = max(FEWEST_ROWS, min(MOST_ROWS, CACHED // max(1, q)))
-    rows = -(-n // -(-n // most)) if n else 1
-    return rows + -rows % LANES
 
 
 def add_square(A: Array, total: Array | None = None) -> Array:

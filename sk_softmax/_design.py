@@ -13,18 +13,17 @@ import numpy as np
 from scipy import sparse
 
 from ._kernels.csr import csr_centred_squares, csr_product
-from ._kernels.curvature import (
-    couple_rows,
-    csr_gram,
-    csr_support_hessian,
-    dense_curvature_product,
-)
-from ._kernels.dense import dense_sigmoid, dense_softmax
+from ._kernels.curvature import couple_rows, csr_gram, csr_support_hessian
+from ._kernels.dense import dense_curvature_product, dense_sigmoid, dense_softmax
 from ._kernels.pointwise import sigmoid_residual, softmax_residual
+from ._kernels.tiles import LANES
 from ._kernels.transpose import transposed, transposed_centred
 from ._threads import Workers
 from ._typing import Array
 
+KERNEL_TYPES = (np.float64, np.float32)
+CACHED = 2**15  # entries of a block of rows that stay in the cache
+FEWEST_ROWS, MOST_ROWS = 128, 512  # in it
 CHUNKS = 16  # at most: each needs a gradient of its own
 CHUNK_WORK = 2**21  # multiplications in one, at least
 ENTRY_WORK = 64  # multiplications that are worth an entry more of a result: new memory is slow
@@ -110,7 +109,7 @@ class DenseDesign:
         self.X = X.view()
         self.X.flags.writeable = False  # one kernel signature for read-only and other input
         self.n, self.p = X.shape
-        self._direct = X.dtype == np.float64 and X.flags.c_contiguous
+        self._direct = X.dtype in KERNEL_TYPES and X.flags.c_contiguous
         self._step = max(1, min(1024, BLOCK_BYTES // (8 * max(1, self.p))))
 
     def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
@@ -122,22 +121,22 @@ class DenseDesign:
         G : ndarray of shape (K, p)
         g : ndarray of shape (K,)
         """
-        K = W.shape[0]
+        K, V = W.shape[0], in_tiles(W, b)
 
-        def part(chunk: slice) -> tuple[Array, Array, Array]:
-            G, g = np.zeros_like(W), np.zeros(K)
-            loss = np.zeros(1 if target.softmax else K)
-            for rows, X in self._blocks(chunk):
+        def part(chunk: slice) -> tuple[Array, Array]:
+            G, loss = np.zeros_like(V), np.zeros(1 if target.softmax else K)
+            for rows, X, first in self._blocks(chunk):
                 y, s = target.y[rows], target.s[rows]
+                block = block_rows(self.p + 1, y.size)
                 if target.softmax:
-                    loss += dense_softmax(X, y, s, W, b, G, g)
+                    loss += dense_softmax(X, first, y, s, V, K, block, G)
                 else:
-                    dense_sigmoid(
-                        X, y, s, target.columns, target.positive, target.negative, W, b, G, g, loss
-                    )
-            return loss, G, g
+                    sides = target.columns, target.positive, target.negative
+                    dense_sigmoid(X, first, y, s, *sides, V, block, G, loss)
+            return loss, G
 
-        return cut(workers, part, self.n, self.work(K), W.size)
+        loss, G = cut(workers, part, self.n, self.work(K), V.size)
+        return loss, G[:K, : self.p], G[:K, self.p]
 
     def work(self, K: int) -> int:
         """Multiplications in a sweep with K outputs."""
@@ -178,28 +177,36 @@ class DenseDesign:
         G, g : ndarray of shape (K, p) and (K,)
         """
 
-        def part(chunk: slice) -> tuple[Array, Array]:
-            G, g = np.zeros_like(V), np.zeros(v.size)
-            for rows, X in self._blocks(chunk, PRODUCT_ROWS):
+        K, direction = v.size, in_tiles(V, v)
+
+        def part(chunk: slice) -> tuple[Array]:
+            G = np.zeros_like(direction)
+            for rows, X, first in self._blocks(chunk, PRODUCT_ROWS):
                 s = target.s[rows]
-                dense_curvature_product(X, center, state(rows), s, target.softmax, V, v, G, g)
-            return G, g
+                block = block_rows(self.p + 1, s.size)
+                dense_curvature_product(
+                    X, first, center, state(rows), s, target.softmax, direction, block, G
+                )
+            return (G,)
 
-        return cut(workers, part, self.n, self.work(v.size), V.size)
+        (G,) = cut(workers, part, self.n, self.work(K), direction.size)
+        return G[:K, : self.p], G[:K, self.p]
 
-    def _blocks(self, rows: slice, size: int = 2**62) -> Iterator[tuple[slice, Array]]:
-        """The rows as float64 in C order: in place where they are, else by blocks in scratch."""
+    def _blocks(self, rows: slice, size: int = 2**62) -> Iterator[tuple[slice, Array, int]]:
+        """Blocks of rows, each with an array for the kernels and the number of its first row there.
+
+        The array is X itself, where it is of their kind, else a copy of the block.
+        """
         if self._direct:
             for block in blocks_of(rows, size):
-                yield block, self.X[block]
+                yield block, self.X, block.start
             return
         scratch = np.empty((self._step, self.p))
         for block in blocks_of(rows, self._step):
-            filled = scratch[: block.stop - block.start]
-            np.copyto(filled, self.X[block])
-            view = filled.view()
+            np.copyto(scratch[: block.stop - block.start], self.X[block])
+            view = scratch.view()
             view.flags.writeable = False
-            yield block, view
+            yield block, view, 0
 
     def row_blocks(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
         """Blocks of at most ``size`` rows as float64 arrays, with their row numbers."""
@@ -441,6 +448,25 @@ Design = DenseDesign | CSRDesign
 def make_design(X: Any) -> Design:
     """The design of a validated X."""
     return CSRDesign(X) if sparse.issparse(X) else DenseDesign(X)
+
+
+def block_rows(q: int, n: int) -> int:
+    """Rows of q features that stay in the cache: whole vector registers, n of them in all.
+
+    Not a multiple of many registers: one place of the cache would be taken by all features.
+    """
+    most = max(FEWEST_ROWS, min(MOST_ROWS, CACHED // max(1, q)))
+    rows = -(-n // -(-n // most)) if n else 1
+    rows += -rows % LANES
+    return rows if rows % (8 * LANES) else rows + LANES
+
+
+def in_tiles(W: Array, b: Array) -> Array:
+    """W (K, p) and b (K,) as (at least K, p + 1), filled up with 0 for kernels' tiles of 4."""
+    K, p = W.shape
+    V = np.zeros((K if K % 4 == 1 else K + -K % 4, p + 1))
+    V[:K, :p], V[:K, p] = W, b
+    return V
 
 
 def _one_hot(y: Array, s: Array, n_classes: int) -> Any:

@@ -259,7 +259,8 @@ def along(monkeypatch):
 
     def patch(path):
         for name, value in PATHS[path].items():
-            monkeypatch.setattr(_curvature, name, value)
+            module = _design if hasattr(_design, name) else _curvature
+            monkeypatch.setattr(module, name, value)
 
     return patch
 

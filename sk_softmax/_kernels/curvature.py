@@ -1,71 +1,8 @@
-"""Second derivatives of the loss by logits, products of Hessians with vectors, sparse Hessians.
-
-Where rows run along the last axis, in logits and probabilities (K, m), every loop over rows uses
-vector registers, however few classes there are.
-"""
+"""Second derivatives over the rows of CSR matrices: products of Hessians with vectors, Hessians."""
 
 import numpy as np
 
-from .dense import BLOCK, block_gradient, block_logits
 from .jit import jit
-from .pointwise import exp_nonpositive
-
-
-@jit(in_order=True)
-def softmax_columns(Z, log_total):
-    """Turn logits Z (K, m) into probabilities in place; their logsumexp into ``log_total`` (m,)."""
-    K, m = Z.shape
-    top, total = np.empty(m), np.empty(m)
-    for i in range(m):
-        top[i] = Z[0, i]
-        total[i] = 0.0
-    for k in range(1, K):
-        for i in range(m):
-            top[i] = top[i] if Z[k, i] <= top[i] else Z[k, i]
-    for k in range(K):
-        for i in range(m):
-            t = exp_nonpositive(Z[k, i] - top[i])
-            Z[k, i] = t
-            total[i] += t
-    for k in range(K):
-        for i in range(m):
-            Z[k, i] /= total[i]
-    for i in range(m):
-        log_total[i] = top[i] + np.log(total[i])
-
-
-@jit
-def class_products(P, s, D):
-    """The Hessian of softmax by logits, its upper triangle pair by pair.
-
-    Parameters
-    ----------
-    P : ndarray of shape (K, m)
-        Probabilities.
-    s : ndarray of shape (m,)
-    D : ndarray of shape (K (K + 1) / 2, m)
-        Result: ``s_i p_ik ([k = l] - p_il)`` for k <= l.
-    """
-    K, m = P.shape
-    pair = 0
-    for k in range(K):
-        for i in range(m):
-            D[pair, i] = s[i] * P[k, i] * (1.0 - P[k, i])
-        pair += 1
-        for other in range(k + 1, K):
-            for i in range(m):
-                D[pair, i] = -s[i] * P[k, i] * P[other, i]
-            pair += 1
-
-
-@jit(in_order=True)
-def sigmoid_columns(Z):
-    """Turn logits Z (K, m) of one-vs-all into probabilities in place."""
-    K, m = Z.shape
-    for k in range(K):
-        for i in range(m):
-            t = exp_nonpositive(-abs(Z[k, i]))
-            Z[k, i] = (1.0 if Z[k, i] >= 0.0 else t) / (1.0 + t)
 
 
 @jit
@@ -92,33 +29,6 @@ def couple_rows(state, s, softmax, T):
         else:
             for k in range(K):
                 T[i, k] *= state[i, k]
-
-
-@jit
-def dense_curvature_product(X, center, state, s, softmax, V, v, G, g):
-    """A Hessian times a direction, over all rows of X, is added to G (K, p) and g (K,).
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, p), C-contiguous, float64
-    center : ndarray of shape (p,)
-        What is taken from each row.
-    state, s, softmax
-        As in `couple_rows`.
-    V : ndarray of shape (K, p), C-contiguous
-        The direction's coefficients; ``v`` (K,) its intercepts in the centred coordinates.
-    """
-    n, p = X.shape
-    A, T = np.empty((BLOCK, p)), np.empty((BLOCK, V.shape[0]))
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        m = stop - start
-        for i in range(m):
-            for j in range(p):
-                A[i, j] = X[start + i, j] - center[j]
-        block_logits(A, 0, m, V, v, T)
-        couple_rows(state[start:stop], s[start:stop], softmax, T[:m])
-        block_gradient(A, 0, m, T, G, g)
 
 
 @jit

@@ -1,122 +1,102 @@
-"""Loss and gradient over dense rows in one sweep: X is read from memory once.
+"""Loss and gradient over dense rows, and products with Hessians: X is read from memory once.
 
-Rows come in blocks small enough to stay in cache between their two uses, and four at a time, so
-that each weight loaded serves four rows.  n x K is never stored.
+Rows come in blocks small enough to stay in the cache between their two uses, and are turned there
+(see `tiles`).  n x K is never stored.  The number of outputs is best 1 or a multiple of 4: what
+is missing, callers fill up with coefficients of 0.
+
+``np.int64(0)`` is not the literal 0, for which Numba would compile the called kernel once more.
 """
 
 import numpy as np
 
+from .columns import couple_columns, sigmoid_residuals, softmax_columns, softmax_residuals
 from .jit import jit
-from .pointwise import sigmoid_residual, softmax_residual
-
-BLOCK = 64  # rows
+from .tiles import add_products, centred_columns, column_logits
 
 
 @jit
-def block_logits(X, start, stop, W, b, Z):
-    """Z[r] = W x_{start + r} + b for the rows ``start <= i < stop``."""
-    p = X.shape[1]
-    K = W.shape[0]
-    i = start
-    while i + 4 <= stop:
-        r = i - start
-        x0, x1, x2, x3 = X[i], X[i + 1], X[i + 2], X[i + 3]
-        for k in range(K):
-            w = W[k]
-            a0 = a1 = a2 = a3 = 0.0
-            for j in range(p):
-                a0 += x0[j] * w[j]
-                a1 += x1[j] * w[j]
-                a2 += x2[j] * w[j]
-                a3 += x3[j] * w[j]
-            Z[r, k] = a0 + b[k]
-            Z[r + 1, k] = a1 + b[k]
-            Z[r + 2, k] = a2 + b[k]
-            Z[r + 3, k] = a3 + b[k]
-        i += 4
-    while i < stop:
-        x = X[i]
-        for k in range(K):
-            w = W[k]
-            a = 0.0
-            for j in range(p):
-                a += x[j] * w[j]
-            Z[i - start, k] = a + b[k]
-        i += 1
-
-
-@jit
-def block_gradient(X, start, stop, R, G, g):
-    """G += R' X and g += column sums of R, for the rows ``start <= i < stop``."""
-    p = X.shape[1]
-    K = G.shape[0]
-    i = start
-    while i + 4 <= stop:
-        r = i - start
-        x0, x1, x2, x3 = X[i], X[i + 1], X[i + 2], X[i + 3]
-        for k in range(K):
-            row = G[k]
-            r0, r1, r2, r3 = R[r, k], R[r + 1, k], R[r + 2, k], R[r + 3, k]
-            g[k] += (r0 + r1) + (r2 + r3)
-            for j in range(p):
-                row[j] += (r0 * x0[j] + r1 * x1[j]) + (r2 * x2[j] + r3 * x3[j])
-        i += 4
-    while i < stop:
-        x = X[i]
-        for k in range(K):
-            row = G[k]
-            r0 = R[i - start, k]
-            g[k] += r0
-            for j in range(p):
-                row[j] += r0 * x[j]
-        i += 1
-
-
-@jit
-def dense_softmax(X, y, s, W, b, G, g):
-    """Softmax loss of all rows of X; its gradient is added to G (K, p) and g (K,).
+def dense_softmax(X, first, y, s, W, K, block, G):
+    """Softmax loss of some rows of X; its gradient is added to G.
 
     Parameters
     ----------
-    X : ndarray of shape (n, p), C-contiguous, float64
-    y : ndarray of shape (n,), int64
-    s : ndarray of shape (n,), float64
-    W : ndarray of shape (K, p), C-contiguous, float64
-    b : ndarray of shape (K,), float64
-    G : ndarray of shape (K, p), C-contiguous, float64
-    g : ndarray of shape (K,), float64
+    X : ndarray of shape (n, p), C- or F-contiguous
+    first : int
+        The first of the rows; there are as many as in ``y``.
+    y : ndarray of shape (m,), int64
+    s : ndarray of shape (m,), float64
+    W : ndarray of shape (at least K, p + 1), C-contiguous, float64
+        Coefficients, and intercepts in the last column.
+    K : int
+        Outputs, of which there may be fewer than rows of W.
+    block : int
+        Rows taken at a time, a multiple of 8.
+    G : ndarray of the shape of W, float64
 
     Returns
     -------
     loss : float
         The weighted sum of the rows' losses.
     """
-    n = X.shape[0]
-    Z = np.empty((BLOCK, W.shape[0]))
-    loss = 0.0
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        R = Z[: stop - start]
-        block_logits(X, start, stop, W, b, R)
-        loss += softmax_residual(R, y[start:stop], s[start:stop])
-        block_gradient(X, start, stop, R, G, g)
+    center, rows = np.zeros(X.shape[1]), np.empty((block, X.shape[1]))
+    A, P = np.empty((W.shape[1], block)), np.empty((len(W), block))
+    own, top, log_total = np.zeros(block), np.empty(block), np.empty(block)
+    loss, zero = 0.0, np.int64(0)
+    for start in range(0, y.size, block):
+        stop = min(start + block, y.size)
+        centred_columns(X, first + start, first + stop, center, rows, A)
+        column_logits(A, W, P)
+        for i in range(stop - start):
+            own[i] = P[y[start + i], i]
+        softmax_columns(P[:K], top, log_total)
+        loss += softmax_residuals(y[start:stop], s[start:stop], own, top, log_total, P[:K])
+        add_products(P, A, zero, G, zero, zero)
     return loss
 
 
 @jit
-def dense_sigmoid(X, y, s, columns, positive, negative, W, b, G, g, loss):
-    """The K binary losses of all rows of X, added to ``loss`` (K,); gradients to G and g.
+def dense_sigmoid(X, first, y, s, columns, positive, negative, W, block, G, loss):
+    """The binary losses of some rows of X, added to ``loss`` (K,); gradients to G.
 
-    Parameters are those of `dense_softmax` and `sigmoid_residual`.
+    Parameters are those of `dense_softmax`, and by output those of `sigmoid_residuals`.
     """
-    n = X.shape[0]
-    Z = np.empty((BLOCK, W.shape[0]))
-    part = np.empty(W.shape[0])
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        R = Z[: stop - start]
-        block_logits(X, start, stop, W, b, R)
-        part[:] = 0.0
-        sigmoid_residual(R, y[start:stop], s[start:stop], columns, positive, negative, part)
-        loss += part
-        block_gradient(X, start, stop, R, G, g)
+    center, rows = np.zeros(X.shape[1]), np.empty((block, X.shape[1]))
+    A, P = np.empty((W.shape[1], block)), np.empty((len(W), block))
+    t, zero = np.empty(block), np.int64(0)
+    for start in range(0, y.size, block):
+        stop = min(start + block, y.size)
+        centred_columns(X, first + start, first + stop, center, rows, A)
+        column_logits(A, W, P)
+        own, weight = y[start:stop], s[start:stop]
+        for k in range(columns.size):
+            loss[k] += sigmoid_residuals(own, weight, columns[k], positive[k], negative[k], P, k, t)
+        add_products(P, A, zero, G, zero, zero)
+
+
+@jit
+def dense_curvature_product(X, first, center, state, s, softmax, V, block, G):
+    """A Hessian times a direction, over some rows of X, is added to G.
+
+    Parameters
+    ----------
+    X, first, block
+        As in `dense_softmax`.
+    center : ndarray of shape (p,)
+        What is taken from each row.
+    state : ndarray of shape (m, K)
+    s : ndarray of shape (m,)
+    softmax : bool
+        The three as in `couple_rows`.
+    V : ndarray of shape (at least K, p + 1), C-contiguous
+        The direction, in the coordinates in which rows are centred.
+    G : ndarray of the shape of V
+    """
+    rows = np.empty((block, X.shape[1]))
+    A, T = np.empty((V.shape[1], block)), np.empty((len(V), block))
+    zero = np.int64(0)
+    for start in range(0, s.size, block):
+        stop = min(start + block, s.size)
+        centred_columns(X, first + start, first + stop, center, rows, A)
+        column_logits(A, V, T)
+        couple_columns(state[start:stop], s[start:stop], softmax, T)
+        add_products(T, A, zero, G, zero, zero)

@@ -3,14 +3,16 @@
 One call solves several problems, step by step side by side: each block of rows serves them all
 while it is in the cache.  Rows come in blocks of equal size and run along the last axis, as in
 `hessian`; the last block is filled up with rows of weight 0.
+
+`newton_problems` calls everything else itself: what is called by what is called would be compiled
+once more for each level.
 """
 
 import numpy as np
 
-from .curvature import class_products, softmax_columns
-from .hessian import add_four, add_weighted_gram, column_logits
+from .columns import class_products, sigmoid_residuals, softmax_columns, softmax_residuals
 from .jit import jit
-from .pointwise import exp_nonpositive, log1p_unit
+from .tiles import add_products, add_weighted_gram, column_logits
 
 ARMIJO = 1e-4
 SHORTEST = 2.0**-12  # step, of the Newton step
@@ -49,32 +51,46 @@ def newton_problems(A, center, y, s, columns, sides, lambda2, points, tol, goals
         Zeros; result: iterations, and evaluations of the objective with its derivatives.
     """
     m, K, q = points.shape
-    blocks, p, size = A.shape[0], center.size, K * q
-    P, D = np.empty((K, A.shape[2])), np.empty((K * (K + 1) // 2, A.shape[2]))
-    scratch = np.empty((4, A.shape[2]))
-    gradient, H = np.empty((m, K, q)), np.empty((m, size, size))
-    step, trial = np.empty((m, size)), np.empty((m, K, q))
+    blocks, rows, p = A.shape[0], A.shape[2], center.size
+    P, D = np.empty((K, rows)), np.empty((K * (K + 1) // 2, rows))
+    scratch, own = np.empty((4, rows)), np.empty(rows)
+    top, log_total = np.empty(rows), np.empty(rows)
+    gradient, H = np.empty((m, K, q)), np.empty((m, K * q, K * q))
+    step, trial = np.empty((m, K * q)), points.copy()
     value, there, decrement, length = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
     going, last = np.empty(m, np.bool_), np.empty(m, np.bool_)
     for c in range(m):
         going[c], last[c] = True, False
         value[c], decrement[c], length[c] = np.inf, 0.0, 0.0
-        _move(trial[c], points[c])
-    left = m
+    left, zero = m, np.int64(0)
     while left:
         for c in range(m):
             if going[c]:
                 there[c] = _penalty(lambda2[c], p, trial[c], gradient[c], H[c])
         for block in range(blocks):
-            a = A[block]
             for c in range(m):
-                if going[c]:
-                    column_logits(a, trial[c], P)
-                    if columns[c] < 0:
-                        there[c] += _softmax(y[block], s[block], P, D, scratch)
-                    else:
-                        there[c] += _sigmoid(y[block], s[block], columns[c], sides[c], P[0], D[0])
-                    _add_derivatives(a, P, D, scratch, not last[c], gradient[c], H[c])
+                if not going[c]:
+                    continue
+                column_logits(A[block], trial[c], P)
+                if columns[c] < 0:
+                    for i in range(rows):
+                        own[i] = P[y[block, i], i]
+                    softmax_columns(P, top, log_total)
+                    class_products(P, s[block], D)
+                    there[c] += softmax_residuals(y[block], s[block], own, top, log_total, P)
+                else:
+                    there[c] += sigmoid_residuals(
+                        y[block], s[block], columns[c], sides[c, 1], sides[c, 0], P, zero, own
+                    )
+                    for i in range(rows):
+                        share = sides[c, 1] if y[block, i] == columns[c] else sides[c, 0]
+                        D[0, i] = s[block, i] * share * own[i] / ((1.0 + own[i]) * (1.0 + own[i]))
+                add_products(P, A[block], zero, gradient[c], zero, zero)
+                pair = 0
+                for k in range(0 if last[c] else K):
+                    for other in range(k, K):
+                        add_weighted_gram(A[block], D[pair], scratch, H[c], other * q, k * q)
+                        pair += 1
         for c in range(m):
             if not going[c]:
                 continue
@@ -83,7 +99,9 @@ def newton_problems(A, center, y, s, columns, sides, lambda2, points, tol, goals
             if there[c] <= enough or (last[c] and there[c] <= value[c]):
                 if value[c] < np.inf:
                     counts[c, 0] += 1
-                _move(points[c], trial[c])
+                for k in range(K):
+                    for j in range(q):
+                        points[c, k, j] = trial[c, k, j]
                 value[c] = there[c]
                 going[c] = not last[c] and counts[c, 0] < limits[c]
                 if going[c]:
@@ -104,15 +122,6 @@ def newton_problems(A, center, y, s, columns, sides, lambda2, points, tol, goals
 
 
 @jit
-def _move(point, other):
-    """A loop: assignments of arrays take long to compile."""
-    K, q = point.shape
-    for k in range(K):
-        for j in range(q):
-            point[k, j] = other[k, j]
-
-
-@jit
 def _penalty(lambda2, p, point, gradient, H):
     """The penalty; gradient and Hessian H begin with it."""
     K, q = point.shape
@@ -130,75 +139,14 @@ def _penalty(lambda2, p, point, gradient, H):
 
 
 @jit
-def _add_derivatives(a, R, D, scratch, second, gradient, H):
-    """First derivatives from residuals R (K, rows), and ``second`` ones from those by logits."""
-    K, rows = R.shape
-    q = a.shape[0]
-    whole = q - q % 4
-    for k in range(K):
-        for j in range(0, whole, 4):
-            t0 = t1 = t2 = t3 = 0.0
-            for i in range(rows):
-                r = R[k, i]
-                t0, t1 = t0 + r * a[j, i], t1 + r * a[j + 1, i]
-                t2, t3 = t2 + r * a[j + 2, i], t3 + r * a[j + 3, i]
-            gradient[k, j] += t0
-            gradient[k, j + 1] += t1
-            gradient[k, j + 2] += t2
-            gradient[k, j + 3] += t3
-        for j in range(whole, q):
-            total = 0.0
-            for i in range(rows):
-                total += R[k, i] * a[j, i]
-            gradient[k, j] += total
-    pair = 0
-    for k in range(K if second else 0):
-        for other in range(k, K):
-            add_weighted_gram(a, D[pair], scratch, H, other * q, k * q)
-            pair += 1
-
-
-@jit
-def _softmax(y, s, P, D, scratch):
-    """Loss; logits P become residuals."""
-    own, log_total = scratch[0], scratch[1]
-    for i in range(y.size):
-        own[i] = P[y[i], i]
-    softmax_columns(P, log_total)
-    class_products(P, s, D)
-    loss = 0.0
-    for i in range(y.size):
-        loss += s[i] * (log_total[i] - own[i])
-    for k in range(P.shape[0]):
-        for i in range(y.size):
-            P[k, i] = s[i] * (P[k, i] - (1.0 if y[i] == k else 0.0))
-    return loss
-
-
-@jit
-def _sigmoid(y, s, column, sides, z, d):
-    """Loss; logits z become residuals."""
-    loss = 0.0
-    for i in range(y.size):
-        sign = 1.0 if y[i] == column else -1.0
-        weight = s[i] * (sides[1] if y[i] == column else sides[0])
-        margin = -sign * z[i]
-        t = exp_nonpositive(-abs(margin))
-        loss += weight * ((margin if margin > 0.0 else 0.0) + log1p_unit(t))
-        z[i] = -sign * weight * (1.0 if margin >= 0.0 else t) / (1.0 + t)
-        d[i] = weight * t / ((1.0 + t) * (1.0 + t))
-    return loss
-
-
-@jit
 def _complete(H, K, p, softmax):
-    """The lower triangle of the Hessian from those of its blocks; softmax's flat direction."""
+    """The Hessian's lower triangle from the upper ones of its blocks; softmax's flat direction."""
     q = H.shape[0] // K
     for k in range(K):
-        for other in range(k + 1, K):
+        for other in range(k, K):
             for j in range(q):
                 for r in range(j + 1, q):
-                    H[other * q + j, k * q + r] = H[other * q + r, k * q + j]
+                    H[other * q + r, k * q + j] = H[other * q + j, k * q + r]
     if softmax and q > p:  # it does not see a shift of all intercepts
         curvature = 0.0
         for k in range(K):
@@ -206,21 +154,6 @@ def _complete(H, K, p, softmax):
         for k in range(K):
             for other in range(k + 1):
                 H[k * q + p, other * q + p] += curvature / (K * K)
-
-
-@jit
-def _newton_step(H, gradient, step):
-    """Whether H is positive definite; the step (its negative) and the Newton decrement."""
-    K, q = gradient.shape
-    for k in range(K):
-        for j in range(q):
-            step[k * q + j] = gradient[k, j]
-    definite = _solve(H, step)
-    decrement = 0.0
-    for k in range(K):
-        for j in range(q):
-            decrement += 0.5 * gradient[k, j] * step[k * q + j]
-    return definite, decrement
 
 
 @jit
@@ -238,81 +171,41 @@ def _violation(gradient, center):
 
 
 @jit
-def _solve(H, x):
-    """Solve H x = b in place (b in x, H its lower triangle, overwritten) by Cholesky.
+def _newton_step(H, gradient, step):
+    """Whether H is positive definite; the step (its negative) and the Newton decrement.
 
-    H is scaled to a unit diagonal first.  False: H is not positive definite up to rounding.
+    Cholesky's method on the lower triangle of H, scaled to a unit diagonal; H is overwritten.
+    Not positive definite is also what is not so up to rounding.
     """
-    d = x.size
+    d, q = step.size, gradient.shape[1]
     scale = np.empty(d)
     for a in range(d):
         if not H[a, a] > 0.0:
-            return False
+            return False, 0.0
         scale[a] = 1.0 / np.sqrt(H[a, a])
-    for a in range(d):
+        step[a] = gradient[a // q, a % q] * scale[a]
         for b in range(a + 1):
             H[a, b] *= scale[a] * scale[b]
-        x[a] *= scale[a]
-    if not _cholesky(H):
-        return False
     for a in range(d):
-        total = x[a]
-        for c in range(a):
-            total -= H[a, c] * x[c]
-        x[a] = total / H[a, a]
-    for a in range(d - 1, -1, -1):
-        x[a] /= H[a, a]
-        for c in range(a):
-            x[c] -= H[a, c] * x[a]
-    for a in range(d):
-        x[a] *= scale[a]
-    return True
-
-
-@jit
-def _cholesky(H):
-    """The lower triangle of H becomes L, L L' = H; False if a pivot is lost in rounding.
-
-    Four rows and four columns at a time: sixteen sums in registers, as in `add_weighted_gram`.
-    """
-    d = H.shape[0]
-    for first in range(0, d, 4):
-        rows = min(4, d - first)
-        for b in range(0, first if rows == 4 else 0, 4):
-            t00 = t01 = t02 = t03 = t10 = t11 = t12 = t13 = 0.0
-            t20 = t21 = t22 = t23 = t30 = t31 = t32 = t33 = 0.0
+        for b in range(a + 1):
+            total = H[a, b]
             for c in range(b):
-                h0, h1, h2, h3 = H[b, c], H[b + 1, c], H[b + 2, c], H[b + 3, c]
-                h = H[first, c]
-                t00, t01, t02, t03 = t00 - h * h0, t01 - h * h1, t02 - h * h2, t03 - h * h3
-                h = H[first + 1, c]
-                t10, t11, t12, t13 = t10 - h * h0, t11 - h * h1, t12 - h * h2, t13 - h * h3
-                h = H[first + 2, c]
-                t20, t21, t22, t23 = t20 - h * h0, t21 - h * h1, t22 - h * h2, t23 - h * h3
-                h = H[first + 3, c]
-                t30, t31, t32, t33 = t30 - h * h0, t31 - h * h1, t32 - h * h2, t33 - h * h3
-            add_four(H, first, b, t00, t01, t02, t03)
-            add_four(H, first + 1, b, t10, t11, t12, t13)
-            add_four(H, first + 2, b, t20, t21, t22, t23)
-            add_four(H, first + 3, b, t30, t31, t32, t33)
-            for a in range(first, first + 4):
-                _divide(H, a, b, b, b + 4)
-        for a in range(first, first + rows):
-            _divide(H, a, first if rows == 4 else 0, 0, a)
-            pivot = H[a, a]
-            for c in range(a):
-                pivot -= H[a, c] * H[a, c]
-            if not pivot > PIVOT:
-                return False
-            H[a, a] = np.sqrt(pivot)
-    return True
-
-
-@jit
-def _divide(H, a, first, start, stop):
-    """Entries ``first`` to ``stop`` of row a of L; of the sums, the part from ``start`` is left."""
-    for b in range(first, stop):
-        total = H[a, b]
-        for c in range(start, b):
-            total -= H[a, c] * H[b, c]
-        H[a, b] = total / H[b, b]
+                total -= H[a, c] * H[b, c]
+            if b < a:
+                H[a, b] = total / H[b, b]
+                step[a] -= H[a, b] * step[b]
+            elif total > PIVOT:
+                H[a, a] = np.sqrt(total)
+            else:
+                return False, 0.0
+        step[a] /= H[a, a]
+    decrement = 0.0
+    for a in range(d):  # L^-1 of the gradient: its squares are those of the step, in H's metric
+        decrement += 0.5 * step[a] * step[a]
+    for a in range(d - 1, -1, -1):
+        step[a] /= H[a, a]
+        for c in range(a):
+            step[c] -= H[a, c] * step[a]
+    for a in range(d):
+        step[a] *= scale[a]
+    return True, decrement

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._curvature import LANES
 from .._design import WORTH
+from .._kernels.tiles import LANES
 from .._objective import Objective
 from .._preconditioner import Centring
 from .._typing import Array

@@ -1,0 +1,146 @@
+"""Losses and their derivatives by logits, for rows that run along the last axis.
+
+In logits and probabilities (K, m) every loop over rows uses vector registers, however few classes
+there are.  `pointwise` has the same where rows are rows.
+"""
+
+import numpy as np
+
+from .jit import jit
+from .pointwise import exp_nonpositive, log1p_unit
+
+
+@jit(in_order=True)
+def softmax_columns(Z, top, log_total):
+    """Turn logits Z (K, m) into probabilities in place.
+
+    Their logsumexp is the sum of ``top`` (m,), the largest, and ``log_total`` (m,), which loses
+    no digits to it.
+    """
+    K, m = Z.shape
+    total = np.empty(m)
+    for i in range(m):
+        top[i] = Z[0, i]
+        total[i] = 0.0
+    for k in range(1, K):
+        for i in range(m):
+            top[i] = top[i] if Z[k, i] <= top[i] else Z[k, i]  # a nan becomes the top
+    for k in range(K):
+        for i in range(m):
+            t = exp_nonpositive(Z[k, i] - top[i])
+            Z[k, i] = t
+            total[i] += t
+    for k in range(K):
+        for i in range(m):
+            Z[k, i] /= total[i]
+    for i in range(m):
+        log_total[i] = np.log(total[i])
+
+
+@jit(in_order=True)
+def softmax_residuals(y, s, own, top, log_total, P):
+    """Softmax cross-entropy; probabilities P (K, at least m) become residuals.
+
+    Parameters
+    ----------
+    y : ndarray of shape (m,), int64
+    s : ndarray of shape (m,)
+    own : ndarray of shape (at least m,)
+        The logits of the rows' own classes.
+    top, log_total
+        As `softmax_columns` made them.
+    P : ndarray
+
+    Returns
+    -------
+    loss : float
+        ``sum_i s_i (logsumexp(z_i) - z_i,y_i)``
+    """
+    loss = 0.0
+    for i in range(y.size):
+        loss += s[i] * ((top[i] - own[i]) + log_total[i])
+    for k in range(P.shape[0]):
+        for i in range(y.size):
+            P[k, i] = s[i] * (P[k, i] - (1.0 if y[i] == k else 0.0))
+    return loss
+
+
+@jit(in_order=True)
+def sigmoid_columns(Z):
+    """Turn logits Z (K, m) of one-vs-all into probabilities in place."""
+    K, m = Z.shape
+    for k in range(K):
+        for i in range(m):
+            t = exp_nonpositive(-abs(Z[k, i]))
+            Z[k, i] = (1.0 if Z[k, i] >= 0.0 else t) / (1.0 + t)
+
+
+@jit(in_order=True)
+def sigmoid_residuals(y, s, column, positive, negative, Z, k, t):
+    """Binary cross-entropy of "class ``column`` or not"; logits Z[k, :m] become residuals.
+
+    Parameters
+    ----------
+    y : ndarray of shape (m,), int64
+    s : ndarray of shape (m,)
+    column : int
+    positive, negative : float
+        Factors on the weights of the class's rows and of the others.
+    Z : ndarray
+    k : int
+    t : ndarray of shape (at least m,)
+        Result: ``exp(-|z_i|)``.
+
+    Returns
+    -------
+    loss : float
+        ``sum_i s_ik log(1 + exp(-+z_i))``
+    """
+    loss = 0.0
+    for i in range(y.size):
+        sign = 1.0 if y[i] == column else -1.0
+        weight = s[i] * (positive if y[i] == column else negative)
+        margin = -sign * Z[k, i]
+        t[i] = exp_nonpositive(-abs(margin))
+        loss += weight * ((margin if not margin <= 0.0 else 0.0) + log1p_unit(t[i]))
+        Z[k, i] = -sign * weight * ((1.0 if margin >= 0.0 else t[i]) / (1.0 + t[i]))
+    return loss
+
+
+@jit
+def class_products(P, s, D):
+    """The Hessian of softmax by logits, its upper triangle pair by pair.
+
+    Parameters
+    ----------
+    P : ndarray of shape (K, m)
+        Probabilities.
+    s : ndarray of shape (m,)
+    D : ndarray of shape (K (K + 1) / 2, m)
+        Result: ``s_i p_ik ([k = l] - p_il)`` for k <= l.
+    """
+    K, m = P.shape
+    pair = 0
+    for k in range(K):
+        for i in range(m):
+            D[pair, i] = s[i] * P[k, i] * (1.0 - P[k, i])
+        pair += 1
+        for other in range(k + 1, K):
+            for i in range(m):
+                D[pair, i] = -s[i] * P[k, i] * P[other, i]
+            pair += 1
+
+
+@jit
+def couple_columns(state, s, softmax, T):
+    """`couple_rows` where rows run along the last axis of T (K, at least m): (m, K) is state."""
+    K = state.shape[1]
+    for i in range(s.size if softmax else 0):
+        mean = 0.0
+        for k in range(K):
+            mean += state[i, k] * T[k, i]
+        for k in range(K):
+            T[k, i] = s[i] * state[i, k] * (T[k, i] - mean)
+    for k in range(0 if softmax else K):
+        for i in range(s.size):
+            T[k, i] *= state[i, k]
