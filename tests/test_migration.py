@@ -11,11 +11,15 @@ import pytest
 import sklearn
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.utils.fixes import parse_version
 
-from sk_softmax import OvAClassifier, SoftmaxClassifier
-from sk_softmax._base import LinearClassifier
+from sk_softmax import (
+    OvAClassifier,
+    OvAClassifierCV,
+    SoftmaxClassifier,
+    SoftmaxClassifierCV,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "migration.rst"
 if not PAGE.exists():
@@ -29,7 +33,17 @@ BLOCK = re.compile(
 UP_TO = re.compile(r"scikit-learn up to (\d+\.\d+)")
 
 # What has been in some supported version of scikit-learn and is not in all of them.
-PARAMETERS_OF_SOME = {"multi_class", "penalty", "n_jobs", "l1_ratio"}
+PARAMETERS_OF_SOME = {"multi_class", "penalty", "n_jobs", "use_legacy_attributes"}
+
+KINDS = pytest.mark.parametrize(
+    ("prefix", "Theirs", "Ours"),
+    [
+        ("", LogisticRegression, SoftmaxClassifier),
+        ("", LogisticRegression, OvAClassifier),
+        ("cv-", LogisticRegressionCV, SoftmaxClassifierCV),
+        ("cv-", LogisticRegressionCV, OvAClassifierCV),
+    ],
+)
 
 
 def snippets():
@@ -99,7 +113,7 @@ def test_before_and_after_predict_the_same(pair):
 @pytest.mark.parametrize("pair", PAIRS)
 def test_before_and_after_are_the_same_model(monkeypatch, pair):
     """To six digits, once the snippets' default tolerances are small ones."""
-    for model in (LogisticRegression, LinearClassifier):
+    for model in (LogisticRegression, LogisticRegressionCV, SoftmaxClassifier, SoftmaxClassifierCV):
         monkeypatch.setitem(model.__init__.__kwdefaults__, "tol", 1e-9)
         monkeypatch.setitem(model.__init__.__kwdefaults__, "max_iter", 10_000)
     before, after = run(f"{pair}-before"), run(f"{pair}-after")
@@ -122,28 +136,32 @@ def test_a_snippet_of_another_penalty_would_be_noticed():
     assert np.abs(other.predict_proba(X) - after["clf"].predict_proba(X)).max() > 1e-2
 
 
-@pytest.mark.parametrize("Ours", [SoftmaxClassifier, OvAClassifier])
-def test_every_parameter_is_listed(Ours):
-    rows = table("parameters")
+@KINDS
+def test_every_parameter_is_listed(prefix, Theirs, Ours):
+    rows = table(f"{prefix}parameters")
     theirs = [name for row in rows for name in literals(row[0])]
-    assert len(theirs) == len(set(theirs)) == len(rows)
-    installed = set(inspect.signature(LogisticRegression).parameters)
+    assert len(theirs) == len(set(theirs))
+    installed = set(inspect.signature(Theirs).parameters)
     assert installed <= set(theirs)
     assert set(theirs) <= installed | PARAMETERS_OF_SOME
-    here = [name for row in rows for name in literals(row[1])]
-    assert set(here) == set(inspect.signature(Ours).parameters)
+    here = {name for row in rows for name in literals(row[1])}
+    assert here == set(inspect.signature(Ours).parameters)
     assert {row[1] for row in rows if not literals(row[1])} == {"none"}
+    alone = {name for row in rows if not literals(row[0]) for name in literals(row[1])}
+    assert alone == here - installed - {"l1_ratio"}
 
 
-@pytest.mark.parametrize("Ours", [SoftmaxClassifier, OvAClassifier])
-def test_every_attribute_is_listed(Ours):
-    rows = table("attributes")
+@KINDS
+def test_every_attribute_is_listed(prefix, Theirs, Ours):
+    rows = table(f"{prefix}attributes")
     X, y = load_iris(return_X_y=True, as_frame=True)
-    theirs = LogisticRegression(max_iter=1000).fit(X, y)
+    few = {"Cs": [0.1, 1.0]} if prefix else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        theirs = Theirs(max_iter=10_000, **few).fit(X, y)
     assert {name for row in rows for name in literals(row[0])} == fitted_attributes(theirs)
-    assert {name for row in rows for name in literals(row[1])} == fitted_attributes(
-        Ours().fit(X, y)
-    )
+    ours = Ours(**few).fit(X, y)
+    assert {name for row in rows for name in literals(row[1])} == fitted_attributes(ours)
 
 
 def fitted_attributes(model):
@@ -160,6 +178,49 @@ def test_defaults_differ_where_the_page_says_so():
     (row,) = (row for row in table("parameters") if row[0] == "``max_iter``")
     assert row[2].startswith("100 there, 1000 here")
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in ours.values())
+
+
+def test_defaults_of_cross_validation():
+    ours = inspect.signature(SoftmaxClassifierCV).parameters
+    theirs = inspect.signature(LogisticRegressionCV).parameters
+    for name in {"Cs", "fit_intercept", "cv", "class_weight", "tol", "verbose", "refit", "n_jobs"}:
+        assert ours[name].default == theirs[name].default
+    assert ours["scoring"].default == "neg_log_loss"
+    assert ours["l1_ratios"].default == (0.0,)
+    assert "neg_log_loss" in next(row[2] for row in table("cv-parameters") if "scoring" in row[0])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_shapes_of_cross_validation_are_those_of_the_page(n_classes):
+    X, y = load_iris(return_X_y=True)
+    X, y = X[y < n_classes], y[y < n_classes]
+    options = {"Cs": [0.01, 0.1], "l1_ratios": [0.0]}
+    ours = SoftmaxClassifierCV(**options).fit(X, y)
+    sizes = {"n_folds": 5, "n_l1_ratios": 1, "n_Cs": 2, "n_features": 4}
+    sizes["n_classes"] = n_classes if n_classes > 2 else 1
+    said = {
+        literals(row[1])[0]: re.search(r"[Ss]hape \((.*?)\)", row[2])
+        for row in table("cv-attributes")
+    }
+    named = {name: found[1] for name, found in said.items() if found}
+    assert set(named) == {"scores_", "coefs_paths_", "n_iter_", "mean_scores_"}
+    for name, shape in named.items():
+        assert getattr(ours, name).shape == eval(f"({shape},)", {}, sizes)
+    assert isinstance(ours.C_, float)
+    assert isinstance(ours.l1_ratio_, float)
+    if "use_legacy_attributes" in inspect.signature(LogisticRegressionCV).parameters:
+        theirs = LogisticRegressionCV(
+            **options, scoring="neg_log_loss", use_legacy_attributes=False
+        ).fit(X, y)
+        for name in fitted_attributes(theirs):
+            assert np.shape(getattr(theirs, name)) == np.shape(getattr(ours, name)), name
+
+
+def test_cross_validation_chooses_what_it_chose():
+    before, after = run("cv-before")["clf"], run("cv-after")["clf"]
+    assert np.ravel(before.C_)[0] == after.C_
+    before, after = run("grid-before")["clf"], run("grid-after")["clf"]
+    assert before.best_params_ == {"estimator__C": after.C_}
 
 
 def test_what_the_page_says_of_attributes():
