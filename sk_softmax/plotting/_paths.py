@@ -15,14 +15,11 @@ from ._style import (
     bottom,
     class_colours,
     class_name,
-    dash,
-    every,
     leftmost,
-    marker,
     new_panels,
     shortened,
 )
-from ._traces import draw_trace, largest, mean_over_folds, trace
+from ._traces import draw_size, draw_trace, largest, mean_over_folds, trace
 
 if TYPE_CHECKING:
     from .._path import CoefficientPath
@@ -71,6 +68,16 @@ class RegularizationPathDisplay:
     bands_ : list of matplotlib Polygon
         For each axes the C within one standard error; empty if there is no band.
     legend_ : matplotlib Legend or None
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_softmax import softmax_path
+    >>> from sk_softmax.plotting import RegularizationPathDisplay
+    >>> path = softmax_path(*load_iris(return_X_y=True), Cs=20)
+    >>> display = RegularizationPathDisplay.from_path(path, n_labels=3)
+    >>> [axes.get_title() for axes in display.axes_]
+    ['class 0', 'class 1', 'class 2']
     """
 
     def __init__(
@@ -237,17 +244,13 @@ class RegularizationPathDisplay:
         order = np.argsort(Cs, kind="stable")
         return Cs[order], [self.coefs[place] for place in order]
 
-    def _colours(self, n_rows: int) -> list[str]:
-        """Colours of the rows: with two classes that of the second."""
-        return class_colours(len(self.classes))[-n_rows:]
-
     def _draw_panels(self, ax: Any, labels: Array, rows: list[int], n_labels: int) -> None:
         """Draw the coefficients of each class in an axes of its own."""
         titles = row_titles(self.classes, labels, rows)
         size = (3.7, 3.5) if len(rows) > 1 else (6.8, 4.4)
         self.axes_ = new_panels(ax, titles, size, 3, sharex=True, sharey=True)
         Cs, coefs = self._ascending()
-        colours = self._colours(labels.size)
+        colours = class_colours(len(self.classes))[-labels.size :]
         names = checked_names(self.feature_names, self.coefs[0].shape[1])
         ends = []
         for axis, row, title in zip(self.axes_, rows, titles, strict=True):
@@ -276,23 +279,13 @@ class RegularizationPathDisplay:
         self.axes_ = new_panels(ax, [KINDS[kind]], (6.4, 4.2), 1)
         axis = self.axes_[0]
         Cs, coefs = self._ascending()
-        x, colours = log_positions(Cs), self._colours(labels.size)
+        x, colours = log_positions(Cs), class_colours(len(self.classes))[-labels.size :]
         self.lines_.append([])
         for row in rows:
+            label = class_name(labels[row]) if labels.size > 1 else "coefficients"
             values, _ = trace(coefs, row)
-            y = np.linalg.norm(values, axis=1) if kind == "norm" else (values != 0).sum(axis=1)
-            (line,) = axis.plot(
-                x,
-                y,
-                color=colours[row],
-                linestyle=dash(row),
-                marker=marker(row) if kind == "norm" else None,
-                markersize=4,
-                markevery=every(Cs.size),
-                drawstyle="default" if kind == "norm" else "steps-post",
-                linewidth=1.6,
-                label=class_name(labels[row]) if labels.size > 1 else "coefficients",
-            )
+            style = {"color": colours[row], "label": label}
+            line = draw_size(axis, x, values, row, counted=kind == "nonzeros", **style)
             self.lines_[0].append(line)
         self._mark(axis, Cs)
         axis.set_ylabel(KINDS[kind])
@@ -307,5 +300,5 @@ class RegularizationPathDisplay:
         if Cs.size > 1:
             axis.set_xlim(log_positions(Cs)[[0, -1]])
         line, area = mark_choice(axis, Cs, self.C, self.one_se_band)
-        self.chosen_ += [line] if line is not None else []
-        self.bands_ += [area] if area is not None else []
+        self.chosen_ += [line] if line else []
+        self.bands_ += [area] if area else []

@@ -82,6 +82,17 @@ class CrossValidationScoreDisplay:
     See Also
     --------
     sklearn.model_selection.ValidationCurveDisplay : Scores against any parameter.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_softmax import SoftmaxClassifierCV
+    >>> from sk_softmax.plotting import CrossValidationScoreDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = SoftmaxClassifierCV(l1_ratios=[0.0, 1.0]).fit(X, y)
+    >>> display = CrossValidationScoreDisplay.from_estimator(search, negate_score=True)
+    >>> display.ax_.get_ylabel(), len(display.lines_)
+    ('Log loss', 2)
     """
 
     def __init__(

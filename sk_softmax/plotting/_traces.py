@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from .._typing import Array
-from ._style import MUTED, dash
+from ._style import MUTED, dash, every, marker
 
 
 def trace(coefs: Any, row: int) -> tuple[Array, Array]:
@@ -92,3 +92,27 @@ def draw_trace(axis: Any, x: Array, values: Array, top: Array, colour: Any) -> t
         for rank, place in enumerate(top)
     ]
     return lines, others
+
+
+def draw_size(axis: Any, x: Array, values: Array, place: int, counted: bool, **style: Any) -> Any:
+    """Draw the Euclidean norm of a class's coefficients, or how many are not 0; its line.
+
+    Parameters
+    ----------
+    axis : matplotlib Axes
+    x : ndarray of shape (n_Cs,)
+    values : ndarray of shape (n_Cs, n_used)
+    place : int
+        The class's, which says how its line looks.
+    counted : bool
+        Whether the coefficients are counted.
+    **style : dict
+        For ``Axes.plot``.
+    """
+    if counted:
+        size = (values != 0).sum(axis=1)
+        style["drawstyle"] = "steps-post"
+    else:
+        size = np.linalg.norm(values, axis=1)
+        style |= {"marker": marker(place), "markersize": 4, "markevery": every(x.size)}
+    return axis.plot(x, size, linestyle=dash(place), linewidth=1.6, **style)[0]
