@@ -322,6 +322,19 @@ def test_long_names_are_shortened(data):
     assert max(map(len, texts(display.axes_[0]))) == 24
 
 
+def test_dollars_in_the_names_of_the_data_are_dollars(data):
+    """And begin no formula, which might be none: all is drawn when the test ends."""
+    made = data(3, p=2)
+    frame = pd.DataFrame(made.X, columns=["$^$", "$\\frac$"])
+    labels = np.array(["$_$", "$a", "b$$"])[made.y]
+    classifier = SoftmaxClassifier().fit(frame, labels)
+    display = CoefficientsDisplay.from_estimator(classifier)
+    assert r"\$^\$" in texts(display.axes_[0])
+    assert display.axes_[0].get_title() == r"\$_\$"
+    DecisionRegionsDisplay.from_estimator(classifier, frame, labels, grid_resolution=10)
+    ReliabilityDisplay.from_estimator(classifier, frame, labels, kind="per-class")
+
+
 def test_coefficients_of_what_has_none(data):
     made = data(3)
     from sklearn.tree import DecisionTreeClassifier

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_consistent_length
 from .._typing import Array
 from ._grid import grid_over, like, two_features
 from ._inputs import named_estimators
-from ._style import add_legend, bottom, class_colours, leftmost, marker, new_panels
+from ._style import add_legend, bottom, class_colours, leftmost, marker, new_panels, verbatim
 
 FAINTEST, STRONGEST = 0.08, 0.55  # opacity of a region, by the classifier's confidence
 
@@ -275,7 +275,7 @@ class DecisionRegionsDisplay:
                     marker=marker(code),
                     edgecolor="black",
                     linewidth=0.4,
-                    label=str(label),
+                    label=verbatim(label),
                 )
                 for code, label in enumerate(self.classes)
             ]
@@ -286,6 +286,6 @@ class DecisionRegionsDisplay:
         names = self.feature_names if self.feature_names is not None else ("", "")
         outer = zip(self.axes_, bottom(self.axes_), leftmost(self.axes_), strict=True)
         for axis, is_bottom, is_leftmost in outer:
-            axis.set_xlabel(names[0] if is_bottom else "")
-            axis.set_ylabel(names[1] if is_leftmost else "")
+            axis.set_xlabel(verbatim(names[0]) if is_bottom else "")
+            axis.set_ylabel(verbatim(names[1]) if is_leftmost else "")
             axis.set(xlim=self.xx0[0, [0, -1]], ylim=self.xx1[[0, -1], 0])

@@ -9,7 +9,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from .._typing import Array
 from ._calibration import checked_probability, draw_histogram, outcomes, reliability_curve
 from ._inputs import chosen_rows, named_estimators, require
-from ._style import add_legend, class_colours, dash, leftmost, marker, paired_panels
+from ._style import add_legend, class_colours, dash, leftmost, marker, paired_panels, verbatim
 
 TOP, BY_CLASS = "top-label", "per-class"
 
@@ -280,7 +280,7 @@ class ReliabilityDisplay:
         for curve, code, colour in zip(curves, codes, colours, strict=True):
             curve.plot(
                 ax=axis,
-                name="predicted class" if self.kind == TOP else str(self.labels[code]),
+                name="predicted class" if self.kind == TOP else verbatim(self.labels[code]),
                 color=colour,
                 marker=marker(code),
                 linestyle=dash(code),

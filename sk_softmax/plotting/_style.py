@@ -57,9 +57,14 @@ def marker(place: int) -> str:
     return MARKERS[place % len(MARKERS)]
 
 
+def verbatim(name: Any) -> str:
+    """What the data call a class or a feature: a dollar sign in it begins no formula."""
+    return str(name).replace("$", r"\$")
+
+
 def class_name(label: Any) -> str:
     """What a class is called in a title: strings speak for themselves."""
-    return str(label) if isinstance(label, str) else f"class {label}"
+    return verbatim(label) if isinstance(label, str) else f"class {label}"
 
 
 def every(n_points: int) -> int:
@@ -70,7 +75,7 @@ def every(n_points: int) -> int:
 def shortened(name: Any) -> str:
     """A feature's name, in at most `LONGEST` characters."""
     text = str(name)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return verbatim(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
 
 def new_panels(
