@@ -4,7 +4,7 @@ import warnings
 from collections import Counter
 from functools import partial
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -25,6 +25,9 @@ from ._selection import Selection, best_of_each_fold
 from ._threads import Workers, one_blas_thread, thread_count
 from ._typing import Array
 from ._validation import TrainingData, checked_rows, checked_weights, weighted
+
+if TYPE_CHECKING:
+    from ._solvers.solution import Solution
 
 DECADES = (-4.0, 4.0)  # of C, that an integer ``Cs`` spans
 SHARED = ("fit_intercept", "class_weight", "solver", "tol", "max_iter", "n_jobs")
@@ -155,7 +158,8 @@ class LinearClassifierCV(RoutingMixin, LinearClassifier):
         self.classes_ = data.classes
         self.coefs_paths_, self.n_iter_ = self._paths_of(paths, Cs.size)
         if self.refit:
-            self._refit(data, rows, tasks)
+            solution = self._refit(data, rows, tasks)
+            self._warn(data, solution)
         else:
             self._average(scores)
         tasks.close()
@@ -227,7 +231,7 @@ class LinearClassifierCV(RoutingMixin, LinearClassifier):
         else:
             into[np.searchsorted(self.classes_, classes)] = point
 
-    def _refit(self, data: TrainingData, rows: Rows, tasks: GridTasks) -> None:
+    def _refit(self, data: TrainingData, rows: Rows, tasks: GridTasks) -> "Solution":
         """The plain classifier's fit of all rows, bit for bit."""
         from ._solvers.table import solve
 
@@ -248,7 +252,7 @@ class LinearClassifierCV(RoutingMixin, LinearClassifier):
         self.__dict__ |= {k: v for k, v in attributes(solution).items() if k != "n_iter_"}
         if task is not None:
             task.close()
-        self._warn(data, solution)
+        return solution
 
     def _average(self, scores: Array) -> None:
         """The mean over folds of their models at the choice; "best": each fold's own.

@@ -5,6 +5,7 @@ anyway, and a sweep over them is shorter.  A large X is not copied: there the ro
 leaves out have weight 0, which costs the time to read them.
 """
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import clone
 
 from ._base import LinearClassifier
 from ._grid_tasks import FoldTasks, GridTasks
@@ -187,7 +187,7 @@ class Search:
 
     @classmethod
     def of(cls, model: LinearClassifier, l1_ratios: Array, Cs: Array, tasks: GridTasks) -> "Search":
-        models = [clone(model).set_params(l1_ratio=float(value)) for value in l1_ratios]
+        models = [copy(model).set_params(l1_ratio=float(value)) for value in l1_ratios]
         return cls(models, Cs, tasks)
 
 

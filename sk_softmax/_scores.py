@@ -134,7 +134,7 @@ class Scoring:
                 f"Scoring failed for {len(self.failures)} of the models of cross-validation, whose "
                 f"scores will be set to nan. Details of the last: \n{self.failures[-1]}",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
 
 
