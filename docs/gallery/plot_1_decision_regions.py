@@ -7,6 +7,8 @@ regions with straight borders, but not into the same ones. Softmax fits the clas
 other; one-vs-all fits each class against the rest.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # Three overlapping classes, 300 samples. Nothing is held out: this is about geometry.
 

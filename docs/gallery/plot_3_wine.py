@@ -7,6 +7,8 @@ probability, and in what happens when one class becomes rare: then a question li
 not?" has far more noes than yeses, and one-vs-all answers no too often.
 """
 
+# sphinx_gallery_thumbnail_number = 3
+
 # %%
 # 178 wines, 13 measurements, standardised; 30% are held out.
 
@@ -31,9 +33,9 @@ scaler = StandardScaler().set_output(transform="pandas").fit(X_train)
 Z_train, Z_test = scaler.transform(X_train), scaler.transform(X_test)
 models = {"One-vs-all": OvAClassifier(), "Softmax": SoftmaxClassifier()}
 for name, model in models.items():
-    model.fit(Z_train, y_train)
-    print(f"{name}: accuracy on held-out wines {model.score(Z_test, y_test):.4f}")
-    assert model.score(Z_test, y_test) > 0.97
+    accuracy = model.fit(Z_train, y_train).score(Z_test, y_test)
+    print(f"{name}: accuracy on held-out wines {accuracy:.4f}")
+    assert abs(accuracy - 0.98) < 0.01
 
 # %%
 # The one-vs-all coefficients point where those of scikit-learn's point, once its solver has been

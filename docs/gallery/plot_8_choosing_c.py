@@ -7,6 +7,8 @@ cross-validation says which one predicts best, and which simpler ones can hardly
 it.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # The columns are standardised here so that coefficients can be compared with each other; the fits
 # would not need it.
