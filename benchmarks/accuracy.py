@@ -23,7 +23,7 @@ if not __package__:  # run as a file: `python benchmarks/accuracy.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import accuracy_figures, problems, results
-from benchmarks.measure import Settings, Trial, close_idle
+from benchmarks.measure import REFERENCE_LIMIT, Settings, Trial, close_idle
 from benchmarks.objective import suboptimality
 from benchmarks.progress import Progress
 from benchmarks.run import QUICK, RESULTS, usable_libraries
@@ -150,8 +150,18 @@ def measure(problem, formulation, libraries, settings, data_dir=None, progress=N
         ]
         trials = references + [ladder.trial for ladder in ladders]
         close_idle(workers, trials)
-        for trial in trials:
-            _descend(trial, trials, null, settings, lambda text: show(f"{title} {text}"))
+        for trial in references:
+            limit = max(settings.time_limit, REFERENCE_LIMIT)
+            _descend(trial, limit, lambda text: show(f"{title} {text}"))
+        certain = any(trial.probes for trial in references)
+
+        def enough(value):  # without a tight fit to compare with, nothing is
+            return certain and suboptimality(value, _least(trials), null) <= DEEPEST
+
+        for ladder in ladders:
+            _descend(
+                ladder.trial, settings.time_limit, lambda text: show(f"{title} {text}"), enough
+            )
         _repeat(ladders, settings, lambda text: show(f"{title} {text}"))
     finally:
         for worker in workers:
@@ -183,15 +193,13 @@ def lanes_of(library, lanes, settings):
     ]
 
 
-def _descend(trial, trials, null, settings, show):
-    """Fit at one tolerance after the other, until nothing more could be seen."""
+def _descend(trial, limit, show, enough=lambda value: False):
+    """Fit at one tolerance after the other, until F is low enough."""
     while not trial.exhausted:
         show(f"{trial.worker.library} {trial.lane.solver}")
-        trial.probe(settings.time_limit)
-        if trial.role != "reference" and trial.probes:
-            value = trial.probes[-1][1].objective
-            if suboptimality(value, _least(trials), null) <= DEEPEST:
-                return
+        trial.probe(limit)
+        if trial.probes and enough(trial.probes[-1][1].objective):
+            return
 
 
 def _least(trials):

@@ -15,7 +15,7 @@ from benchmarks.objective import GOAL, suboptimality
 from benchmarks.results import row_of
 from benchmarks.worker import Inline, Worker
 
-__all__ = ["Settings", "Trial", "close_idle", "measure_case"]
+__all__ = ["REFERENCE_LIMIT", "Settings", "Trial", "close_idle", "measure_case"]
 
 # Seconds a reference may take at least: without one, every ladder is climbed to its end.
 REFERENCE_LIMIT = 20.0

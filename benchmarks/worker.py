@@ -21,6 +21,9 @@ from benchmarks.problems import load_case
 
 __all__ = ["Inline", "Outcome", "Shape", "Worker"]
 
+# Seconds that a process is given to end by itself.
+FAREWELL = 2.0
+
 
 @dataclass
 class Outcome:
@@ -156,8 +159,10 @@ class Worker:
         self.process = None
 
     def close(self):
-        """End the process if there is one."""
+        """End the process if there is one; it may tidy up first."""
         if self.process is not None:
+            self.pipe.close()
+            self.process.join(FAREWELL)
             self.kill()
 
 
@@ -167,11 +172,12 @@ def serve(pipe, library, problem, formulation, data_dir):
         os.setsid()  # a group of its own, so that its children die with it
     os.environ["PYTHONWARNINGS"] = "ignore"  # joblib's workers would print theirs
     inline = Inline(library, problem, formulation, data_dir)
-    pipe.send(inline.shape())
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, OSError):  # the other end has closed
+        pipe.send(inline.shape())
         while True:
             request = pipe.recv()
             pipe.send(answer(inline.adapter, inline.case, request, pipe.send))
+    getattr(inline.adapter, "finish", lambda: None)()
 
 
 def describe(adapter, case):

@@ -218,9 +218,7 @@ def fake_r(tmp_path, monkeypatch):
     glmnet._version.cache_clear()
     yield install
     glmnet._version.cache_clear()
-    if glmnet.Session.current is not None:
-        glmnet.Session.current.close()
-        glmnet.Session.current = None
+    glmnet.finish()
 
 
 needs_shebang = pytest.mark.skipif(os.name == "nt", reason="a script with a shebang")
@@ -252,6 +250,7 @@ def test_r_holds_one_case_at_a_time(fake_r):
     (lane,) = glmnet.lanes(first)
     glmnet.prepare(first, lane)
     session = glmnet.Session.current
+    assert list(Path(session.folder.name).iterdir())
     glmnet.prepare(first, lane)
     assert glmnet.Session.current is session
     glmnet.prepare(second, lane)
@@ -297,7 +296,6 @@ def test_r_itself_gives_up_aloud():
     inline = Inline("glmnet", Problem("iris", _iris, _as_it_is, l1_ratio=1.0), "softmax", None)
     (lane,) = inline.shape().lanes
     broken = replace(inline.case, C=-1.0)
-    glmnet.Session.current = None
     outcome = fitted(adapter, broken, lane, 1e-7)
     assert outcome.status == "error"
     assert outcome.warnings.startswith("RuntimeError: glmnet: failed")

@@ -22,6 +22,8 @@ Each one has
     Its coef and intercept, in any shape that `benchmarks.objective.canonical` takes.
 ``details(estimator)``
     A dict with what the fit says of itself; ``n_iter`` at least.
+``finish()``
+    Optional: called before the adapter's process ends, unless that is killed.
 
 Modules import their library inside these functions only, so that listing adapters is free.
 """

@@ -84,6 +84,13 @@ def details(estimator):
     return {"n_iter": estimator.n_iter_}
 
 
+def finish():
+    """End R, and remove its files."""
+    if Session.current is not None:
+        Session.current.close()
+        Session.current = None
+
+
 class Glmnet:
     """A fit of the case by glmnet.
 
@@ -132,9 +139,7 @@ class Session:
     def of(cls, case):
         """Return the session that holds the case's data; the one before it, if any, ends."""
         if cls.current is None or cls.current.case is not case:
-            if cls.current is not None:
-                cls.current.close()
-            cls.current = None
+            finish()
             cls.current = cls(case)
         return cls.current
 
