@@ -119,7 +119,8 @@ assert fitted.converged_
 #
 # The rule is :math:`w \leftarrow w - \rho \nabla F(w)`, and with a small enough rate :math:`\rho`
 # it comes to the same point from any start, since :math:`F` is strictly convex. It does need a
-# scaler, or it would take ages. Two rates run beside each other, as two columns of one matrix.
+# scaler, or it would take far longer. Two rates run beside each other, as two columns of one
+# matrix.
 
 Z = StandardScaler().fit_transform(columns.transform(X_train))
 t = (y_train == "yes").to_numpy(dtype=float)[:, np.newaxis]

@@ -81,8 +81,8 @@ plt.show()
 
 # %%
 # One-vs-all is too timid near a border: where most of its predictions are, its curve runs above
-# the diagonal, since dividing three binary answers by their sum pulls them towards each other.
-# That of softmax stays closer. (The bins below one half hold a handful of wines.)
+# the diagonal. Three binary answers, divided by their sum, are no fit of the three classes
+# together; softmax is one, and stays closer. (The bins below one half hold a handful of wines.)
 
 losses = {name: log_loss(truth, probability) for name, probability in probabilities.items()}
 for name, error in zip(probabilities, display.errors, strict=True):
