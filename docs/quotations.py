@@ -20,6 +20,7 @@ from sk_softmax._solvers.table import SOLVERS, choose
 
 MODULES = (
     "_curvature",
+    "_design",
     "_factor",
     "_preconditioner",
     "_solvers.bounded",

@@ -1,7 +1,8 @@
 """Losses and their derivatives by logits, for rows that run along the last axis.
 
 In logits and probabilities (K, m) every loop over rows uses vector registers, however few classes
-there are.  `pointwise` has the same where rows are rows.
+there are.  `pointwise` has the same where rows are rows.  Sums over rows may be reordered, without
+which they use none; the exponentials in them keep the order that they rely on.
 """
 
 import numpy as np
@@ -37,7 +38,7 @@ def softmax_columns(Z, top, log_total):
         log_total[i] = np.log(total[i])
 
 
-@jit(in_order=True)
+@jit
 def softmax_residuals(y, s, own, top, log_total, P):
     """Softmax cross-entropy; probabilities P (K, at least m) become residuals.
 
@@ -75,7 +76,7 @@ def sigmoid_columns(Z):
             Z[k, i] = (1.0 if Z[k, i] >= 0.0 else t) / (1.0 + t)
 
 
-@jit(in_order=True)
+@jit
 def sigmoid_residuals(y, s, column, positive, negative, Z, k, t):
     """Binary cross-entropy of "class ``column`` or not"; logits Z[k, :m] become residuals.
 

@@ -1,13 +1,18 @@
 """The one decorator that every kernel uses.
 
 ``cache``      compiled code is kept on disk; a cache that cannot be written is done without.
+               It is that of the kernels as they are now: a change in any of them, by hand or by an
+               upgrade, makes all code on disk stale.
 ``nogil``      several threads may run kernels at once, each on its own rows.
 ``error_model``  a division by 0 is inf or nan, as in NumPy; a test for it would stop the
                vectoriser.
 ``fastmath``   ``nnan`` and ``ninf`` are never set: nan and inf must travel to where they are seen.
 """
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -41,8 +46,27 @@ def jit(function: Callable[..., Any] | None = None, *, in_order: bool = False) -
         kernel = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write to
         return numba.njit(**options)(function)
+    _depend_on_all_kernels(kernel)
     _tolerate_cache_errors(kernel)
     return kernel
+
+
+def _depend_on_all_kernels(kernel: Any) -> None:
+    """Let a cache be fresh only while no kernel has changed.
+
+    Numba looks at the time and size of the file with the function.  It misses changes of what the
+    function calls, and wheels give all versions of a file the same time.
+    """
+    file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    if hasattr(file, "_source_stamp"):
+        file._source_stamp = (file._source_stamp, _digest())
+
+
+@cache
+def _digest() -> str:
+    """Of all kernels' sources."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _tolerate_cache_errors(kernel: Any) -> None:
