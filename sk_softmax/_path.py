@@ -13,17 +13,13 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from ._base import LinearClassifier
 from ._classifiers import OvAClassifier, SoftmaxClassifier
-from ._smallest_c import ILL_POSED, null_slope, smallest_c
+from ._smallest_c import smallest_useful_c
 from ._threads import Workers, one_blas_thread, thread_count
 from ._typing import Array
 
 if TYPE_CHECKING:
     from ._objective import Objective
     from ._solvers.solution import Solution, Status
-
-# L2: ridge over curvature at the smallest C of a grid. The first Newton step from the null model
-# is there a hundredth of what it is without a penalty, and gains 2% of what it could.
-STRONG_RIDGE = 99.0
 
 PARAMETERS = {
     "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -307,36 +303,6 @@ def checked_values(values: Any, name: str) -> Array:
     if array.ndim != 1 or not array.size or not (array > 0).all():
         raise ValueError(f"{name} must be positive numbers, in one dimension; got {values!r}.")
     return array
-
-
-def smallest_useful_c(objective: "Objective", l1_ratio: float, S: float) -> float:
-    """Where a grid of C begins; see `softmax_path`.
-
-    Parameters
-    ----------
-    objective : Objective
-    l1_ratio : float
-    S : float
-        Sum of the weights.
-    """
-    if l1_ratio > 0:
-        return smallest_c(objective, l1_ratio, S)
-    from ._preconditioner import Centring
-
-    p, null = objective.p, objective.null_point()
-    null_slope(objective)  # is there any?
-    slope = Centring(objective.center).pull(objective.loss_gradient(null)[1])
-    slope[:, p:] = 0.0
-    longest = np.sqrt(objective.by_problem(slope**2).max())
-    slope = slope / longest  # squares of tiny units are in range then
-    curved = objective.by_problem(objective.hessian_product(null)(slope) * slope)
-    squares = objective.by_problem(slope**2)
-    flat = squares == 0
-    curvature = np.where(flat, 0.0, curved / np.where(flat, 1.0, squares)).max()
-    C = 1 / (S * STRONG_RIDGE * float(curvature)) if curvature > 0 else np.inf
-    if not np.isfinite(C):
-        raise ValueError(ILL_POSED)
-    return C
 
 
 def solve_grid(
