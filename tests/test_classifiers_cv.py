@@ -32,7 +32,10 @@ from sk_softmax import (
     SoftmaxClassifierCV,
     _folds,
 )
+from sk_softmax._objective import make_objective
+from sk_softmax._preconditioner import stratified_rows
 from sk_softmax._selection import Selection
+from sk_softmax._threads import Workers
 
 PLAIN = {SoftmaxClassifierCV: SoftmaxClassifier, OvAClassifierCV: OvAClassifier}
 TIGHT = 1e-9
@@ -619,3 +622,37 @@ def test_pipelines_and_clones(CV):
     assert clone(pipeline)[-1].get_params()["Cs"] == 4
     assert "C" not in pipeline[-1].get_params()
     assert isinstance(pipeline[-1], PLAIN[CV])
+
+
+@pytest.mark.parametrize("storage", ["C", "F", "CSR", "CSR int64", "float32 F"])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_rows_of_weight_0_are_not_there(CV, data, storage, l1_ratio, monkeypatch):
+    """Folds that share X find what those that copy their rows do."""
+    d = data(4, n=120, p=15)
+    X = STORAGE[storage](np.where(np.abs(d.X) > 1.0, d.X, 0.0))
+    classifier = CV(Cs=(0.01, 1.0, 100.0), l1_ratios=(l1_ratio,), cv=3, tol=TIGHT)
+    found = []
+    for copied in (-1, 2**40):
+        monkeypatch.setattr(_folds, "COPIED", copied)
+        found.append(clone(classifier).fit(X, d.y, sample_weight=d.s))
+    shared, copies = found
+    np.testing.assert_allclose(shared.scores_, copies.scores_, atol=1e-6)
+    np.testing.assert_allclose(shared.coefs_paths_, copies.coefs_paths_, atol=1e-4)
+    np.testing.assert_array_equal(shared.coefs_paths_ == 0, copies.coefs_paths_ == 0)
+
+
+def test_a_sample_of_shared_rows_has_every_class(data):
+    """Of a large class nearly all rows may have weight 0: one that has not is drawn."""
+    d = data(3, n=6000)
+    alone = np.flatnonzero(d.y == 2)[10]
+    s = np.where((d.y == 2) & (np.arange(6000) != alone), 0.0, d.s)
+    s[alone] = 1e-9
+    with Workers(1) as workers:
+        objective = make_objective(
+            d.X, d.y, s, n_classes=3, coupled=True, balanced=False, C=1.0, l1_ratio=0.0,
+            fit_intercept=True, workers=workers,
+        )  # fmt: skip
+        rows, scale = stratified_rows(objective, 100)
+    assert alone in rows
+    drawn = np.bincount(d.y[rows], s[rows] * scale)
+    np.testing.assert_allclose(drawn, np.bincount(d.y, s), rtol=1e-9)
