@@ -56,11 +56,15 @@ class Rows:
 
         Without a penalty it matters which rows there are: their classes may be separated.
         """
-        from ._design import make_design
+        from ._design import CSRDesign, make_design
 
         parts = (X.data, X.indices, X.indptr) if sparse.issparse(X) else (X,)
-        large = sum(part.nbytes for part in parts) > COPIED
-        return cls(X, y, s, make_design(X) if large and finite else None)
+        if sum(part.nbytes for part in parts) <= COPIED or not finite:
+            return cls(X, y, s, None)
+        design = make_design(X)
+        if isinstance(design, CSRDesign):
+            design.columns()  # X transposed, once and not by several folds at a time
+        return cls(X, y, s, design)
 
     def training_data(self, model: LinearClassifier, train: Array) -> TrainingData:
         """What ``model`` would make of the rows ``train``; all rows, where none are copied.

@@ -40,9 +40,9 @@ def softmax_l1_min_c(
     """The largest C at which every coefficient of a `SoftmaxClassifier` is 0.
 
     At the best model without coefficients let G be the gradient of the mean loss by them, (K, p).
-    They stay 0 exactly as long as the L1 penalty ``l1_ratio / (C S)`` is at least max |G|, so this
-    is ``l1_ratio / (S max |G|)``, with S the sum of the weights: exact for any weights, with an
-    intercept or without.
+    They stay 0 exactly as long as the L1 penalty ``l1_ratio / (C S)`` is at least
+    ``max |G|``, so this is ``l1_ratio / (S max |G|)``, with S the sum of the weights: exact for
+    any weights, with an intercept or without.
 
     Parameters
     ----------
