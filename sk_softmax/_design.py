@@ -14,7 +14,7 @@ from scipy import sparse
 
 from ._kernels.csr import csr_centred_squares, csr_product
 from ._kernels.curvature import couple_rows, csr_gram, csr_support_hessian
-from ._kernels.dense import dense_curvature_product, dense_sigmoid, dense_softmax
+from ._kernels.dense import dense_curvature_product, dense_sigmoid, dense_softmax, one_sigmoid
 from ._kernels.pointwise import sigmoid_residual, softmax_residual
 from ._kernels.tiles import LANES
 from ._kernels.transpose import transposed, transposed_centred
@@ -24,6 +24,7 @@ from ._typing import Array
 KERNEL_TYPES = (np.float64, np.float32)
 CACHED = 2**15  # entries of a block of rows that stay in the cache
 FEWEST_ROWS, MOST_ROWS = 128, 512  # in it
+UNTURNED = 16  # features from which loops over them suit a single output better
 CHUNKS = 16  # at most: each needs a gradient of its own
 CHUNK_WORK = 2**21  # multiplications in one, at least
 ENTRY_WORK = 64  # multiplications that are worth an entry more of a result: new memory is slow
@@ -75,6 +76,12 @@ class Target:
         assert self.positive is not None
         assert self.negative is not None
         return np.where(y[:, None] == self.columns, self.positive, self.negative)
+
+    def sides_of(self, k: int) -> tuple[int, float, float]:
+        """One-vs-all: the class behind output k, and the factors on weights."""
+        assert self.positive is not None
+        assert self.negative is not None
+        return self.columns[k], self.positive[k], self.negative[k]
 
     def take_outputs(self, outputs: Array) -> "Target":
         """The target of some of the one-vs-all problems."""
@@ -130,8 +137,12 @@ class DenseDesign:
                 block = block_rows(self.p + 1, y.size)
                 if target.softmax:
                     loss += dense_softmax(X, first, y, s, V, K, block, G)
+                    continue
+                sides = target.columns, target.positive, target.negative
+                if K == 1 and self.p >= UNTURNED:
+                    side = target.sides_of(0)
+                    loss += one_sigmoid(X, first, y, s, *side, V, block, G)
                 else:
-                    sides = target.columns, target.positive, target.negative
                     dense_sigmoid(X, first, y, s, *sides, V, block, G, loss)
             return loss, G
 

@@ -2,7 +2,8 @@
 
 Rows come in blocks small enough to stay in the cache between their two uses, and are turned there
 (see `tiles`).  n x K is never stored.  The number of outputs is best 1 or a multiple of 4: what
-is missing, callers fill up with coefficients of 0.
+is missing, callers fill up with coefficients of 0.  A single output of many features is not worth
+the turning.
 
 ``np.int64(0)`` is not the literal 0, for which Numba would compile the called kernel once more.
 """
@@ -20,7 +21,7 @@ def dense_softmax(X, first, y, s, W, K, block, G):
 
     Parameters
     ----------
-    X : ndarray of shape (n, p), C- or F-contiguous
+    X : ndarray of shape (n, p), C-contiguous
     first : int
         The first of the rows; there are as many as in ``y``.
     y : ndarray of shape (m,), int64
@@ -39,7 +40,7 @@ def dense_softmax(X, first, y, s, W, K, block, G):
         The weighted sum of the rows' losses.
     """
     center, rows = np.zeros(X.shape[1]), np.empty((block, X.shape[1]))
-    A, P = np.empty((W.shape[1], block)), np.empty((len(W), block))
+    A, P = np.empty((W.shape[1], block)), np.empty((W.shape[0], block))
     own, top, log_total = np.zeros(block), np.empty(block), np.empty(block)
     loss, zero = 0.0, np.int64(0)
     for start in range(0, y.size, block):
@@ -61,7 +62,7 @@ def dense_sigmoid(X, first, y, s, columns, positive, negative, W, block, G, loss
     Parameters are those of `dense_softmax`, and by output those of `sigmoid_residuals`.
     """
     center, rows = np.zeros(X.shape[1]), np.empty((block, X.shape[1]))
-    A, P = np.empty((W.shape[1], block)), np.empty((len(W), block))
+    A, P = np.empty((W.shape[1], block)), np.empty((W.shape[0], block))
     t, zero = np.empty(block), np.int64(0)
     for start in range(0, y.size, block):
         stop = min(start + block, y.size)
@@ -71,6 +72,55 @@ def dense_sigmoid(X, first, y, s, columns, positive, negative, W, block, G, loss
         for k in range(columns.size):
             loss[k] += sigmoid_residuals(own, weight, columns[k], positive[k], negative[k], P, k, t)
         add_products(P, A, zero, G, zero, zero)
+
+
+@jit
+def one_sigmoid(X, first, y, s, column, positive, negative, W, block, G):
+    """`dense_sigmoid` of a single output, without turning; the loss.
+
+    Parameters
+    ----------
+    column : int
+    positive, negative : float
+        As in `sigmoid_residuals`.
+    W, G : ndarray of shape (1, p + 1)
+    """
+    p = X.shape[1]
+    Z, t, zero = np.empty((1, block)), np.empty(block), np.int64(0)
+    loss = 0.0
+    for start in range(0, y.size, block):
+        stop = min(start + block, y.size)
+        m = stop - start
+        whole = m - m % 4
+        for i in range(0, whole, 4):
+            r = first + start + i
+            t0 = t1 = t2 = t3 = 0.0
+            for j in range(p):
+                w = W[0, j]
+                t0, t1 = t0 + w * X[r, j], t1 + w * X[r + 1, j]
+                t2, t3 = t2 + w * X[r + 2, j], t3 + w * X[r + 3, j]
+            Z[0, i], Z[0, i + 1], Z[0, i + 2], Z[0, i + 3] = t0, t1, t2, t3
+        for i in range(whole, m):
+            t0 = 0.0
+            for j in range(p):
+                t0 += W[0, j] * X[first + start + i, j]
+            Z[0, i] = t0
+        for i in range(m):
+            Z[0, i] += W[0, p]
+        loss += sigmoid_residuals(
+            y[start:stop], s[start:stop], column, positive, negative, Z, zero, t
+        )
+        for i in range(0, whole, 4):
+            r = first + start + i
+            z0, z1, z2, z3 = Z[0, i], Z[0, i + 1], Z[0, i + 2], Z[0, i + 3]
+            for j in range(p):
+                G[0, j] += (z0 * X[r, j] + z1 * X[r + 1, j]) + (z2 * X[r + 2, j] + z3 * X[r + 3, j])
+        for i in range(whole, m):
+            for j in range(p):
+                G[0, j] += Z[0, i] * X[first + start + i, j]
+        for i in range(m):
+            G[0, p] += Z[0, i]
+    return loss
 
 
 @jit

@@ -58,7 +58,7 @@ def _depend_on_all_kernels(kernel: Any) -> None:
     function calls, and wheels give all versions of a file the same time.
     """
     file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
-    if hasattr(file, "_source_stamp"):
+    if file is not None and hasattr(file, "_source_stamp"):
         file._source_stamp = (file._source_stamp, _digest())
 
 

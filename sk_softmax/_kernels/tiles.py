@@ -2,7 +2,7 @@
 
 Rows are taken some hundred at a time and turned: features A (q, m), outputs (K, m).  Such a block
 stays in the cache, and every loop over its rows uses vector registers, however few features or
-classes there are.  Sixteen sums or products at a time serve each number that is loaded.
+classes there are.  Tiles of 4 x 4 use each number that is loaded four times.
 """
 
 from .jit import jit
