@@ -30,7 +30,6 @@ pytestmark = [
 
 TOL = 1e-4
 GOAL = 1e-6  # of the null model's objective: what a fit with TOL certifies
-PRECISION = 1e-14  # of it: what float64 can certify
 # With weaker penalties than this C the Newton decrement may be all that certifies, and too small by
 # far: where the step moves logits by more than 1, or the Hessian's jitter hides a flat direction.
 WEAKEST = 1.0
@@ -38,7 +37,7 @@ WEAKEST = 1.0
 # fit end that meets its goal while the gradient, in the units of the largest columns, is above TOL.
 UNITS = (-66, 13)
 DAMPING = (0.0, *10.0 ** np.arange(-26, 14, 2))  # of Newton steps, relative
-EPS = float(np.finfo(float).eps)
+SOME = 64 * float(np.finfo(float).eps)  # rounding errors
 
 # ---- data -----------------------------------------------------------------------------------
 #
@@ -167,10 +166,8 @@ def make_hard(seed, limits):
     kinds = rng.choice(limits.columns, size=rng.choice([rng.integers(1, 6), rng.integers(1, 31)]))
     units = rng.integers(*limits.units, kinds.size) * (rng.random(kinds.size) < rng.choice(3) / 2)
     labels, weights = rng.choice(LABELS), rng.choice(WEIGHTS)
-    storage, tails = (
-        rng.choice(STORED),
-        rng.choice([0, 0, min(3, limits.outliers), limits.outliers]),
-    )
+    storage = rng.choice(STORED)
+    tails = rng.choice([0, 0, min(3, limits.outliers), limits.outliers])
     X, plain = make_columns(rng, kinds, units, n, limits)
     y = make_labels(rng, labels, K, plain)
     far = 2.0 ** np.rint(np.abs(rng.standard_t(2, n)).clip(0, 10) * tails / 10)
@@ -248,21 +245,21 @@ def point_of(problem, classifier):
 def rounding(problem, point):
     """What float64 may leave undecided of F, (m,), and of its gradient, (K, q).
 
-    A logit has errors of some EPS of the terms that it is a sum of, a probability of some EPS, and
-    so have weights, unless they balance a side that has little weight itself: that is what the
-    other side leaves of 1.
+    A logit has some errors of the size of the terms that it is a sum of, a probability some of
+    size 1.  So have weights, unless they balance a side that has little weight itself: that is
+    what the other side leaves of 1.
     """
     A, (lambda1, lambda2) = np.abs(problem.features()), problem.lambdas
-    logits = 32 * EPS * (A @ np.abs(naive.wide(point)).T).max(axis=1, keepdims=True)
-    balance = 64 * EPS * max(problem.sides[1]) if problem.balanced else 0.0
+    logits = SOME * (A @ np.abs(naive.wide(point)).T).max(axis=1, keepdims=True)
+    balance = SOME * max(problem.sides[1]) if problem.balanced else 0.0
     values, gradients = [], []
     for Y, P, weights, columns in problem.as_simplex(point):
         weights = weights[:, None]
         residual = weights * np.abs(P - Y)
-        values.append((residual * logits).sum() + 16 * EPS + balance)
-        slope = weights * (2 * P * (1 - P) * logits + 16 * EPS) + balance * residual
+        values.append((residual * logits).sum() + SOME + balance)
+        slope = weights * (2 * P * (1 - P) * logits + SOME) + balance * residual
         gradients.append(slope[:, columns].T @ A)
-    penalty = 16 * EPS * (lambda1 + lambda2 * np.abs(point))
+    penalty = SOME * (lambda1 + lambda2 * np.abs(point))
     return np.array(values), np.vstack(gradients) + penalty
 
 
@@ -375,7 +372,8 @@ def optimum(problem, point):
         values = [problem.value(trial)[0] for trial in trials]
         best = int(np.argmin(values))
         then = NewtonSystem.at(problem, trials[best])
-        if values[best] >= value if far else then.decrement > system.decrement / 2:
+        stuck = values[best] >= value if far else then.decrement > system.decrement / 2
+        if stuck:
             break
         point, value, system = trials[best], values[best], then
     return point, value, system
@@ -419,7 +417,6 @@ models = st.builds(
 @settings(max_examples=60)
 @given(hard=hard(units=UNITS), model=models)
 def test_a_penalised_fit_is_certified(hard, model):
-    model.set_params(C=min(model.C, WEAKEST))
     note(hard.made_of)
     classifier, messages = fitted(model, hard)
     assert not messages
@@ -430,7 +427,8 @@ def test_a_penalised_fit_is_certified(hard, model):
     point = point_of(problem, classifier)
     assert_true(classifier, problem, point)
     assert (problem.violation(point) <= TOL + rounding(problem, point)[1]).all()
-    assert (suboptimality(problem, point) <= GOAL).all()
+    if model.C <= WEAKEST:
+        assert (suboptimality(problem, point) <= GOAL).all()
 
 
 @settings(max_examples=60)
@@ -448,13 +446,14 @@ def test_what_the_hardest_fits_say_is_true(hard, model):
     if model.C <= WEAKEST:
         assert (at_least[converged] <= GOAL).all()
     gap = np.atleast_1d(classifier.dual_gap_) / problem.null_value()
-    assert (at_least <= gap * (1 + 1e-9) + PRECISION).all()
+    error = rounding(problem, point)[0] / problem.null_value()
+    assert (at_least <= gap * (1 + 1e-9) + error).all()
 
 
 # ---- L1 and elastic net ---------------------------------------------------------------------
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(
     hard=hard(units=(-10, 11), offsets=(3, 8), near=13, outliers=3, weights=1),
     model=models,
@@ -480,7 +479,8 @@ def test_a_sparse_fit_is_certified(hard, model, l1_ratio):
 
 # A linear programme over the plain features must be one over X, so that no combination is rounded.
 # Directions along which rows, in units of the largest, differ by less than 1e-7 or so are given up
-# as collinear: nearly collinear features come without outliers.
+# as collinear: nearly collinear features come without outliers.  Curvature that is below 1e-14 of
+# the largest is given up too, so that weights are within a factor of 100 of each other.
 LINEAR = ("new", "new", "new", "copy", "copy in other units", "combination", "constant")
 OTHERS = ("one-hot", "rare")
 unpenalised = (
@@ -500,10 +500,7 @@ def said_to_be_separated(messages):
 
 
 @settings(max_examples=60)
-@given(
-    hard=unpenalised,
-    model=models,
-)
+@given(hard=unpenalised, model=models)
 def test_without_a_penalty_a_fit_converges_or_names_what_is_separated(hard, model):
     note(hard.made_of)
     model.set_params(C=np.inf)
@@ -517,9 +514,8 @@ def test_without_a_penalty_a_fit_converges_or_names_what_is_separated(hard, mode
     separated = expected(problem, A)
     np.testing.assert_array_equal(classifier.converged_, [not codes for codes in separated])
     said = said_to_be_separated(messages)
-    assert len(said) >= sum(map(bool, separated))
     assert said == [name for codes in separated for name in classifier.classes_[codes].tolist()]
-    if "offset" not in hard.kinds:  # logits that are differences of far larger numbers
+    if "offset" not in hard.kinds:  # with them logits are differences of far larger numbers
         error = rounding(problem, point_of(problem, classifier))[1]
         violation = problem.optimality(point_of(problem, classifier))
         allowed = TOL + error.max(axis=None if problem.softmax else 1)
@@ -562,7 +558,8 @@ def test_a_coefficient_has_the_units_of_its_column(hard, Classifier, power, data
     first = Classifier(C=np.inf, tol=1e-9).fit(rows.X, rows.y, rows.s)
     other = Classifier(C=np.inf, tol=1e-9 * min(1.0, 2.0**power))
     other.fit(rows.X * units, rows.y, rows.s)
-    scale = np.abs(first.coef_).max(axis=0)
-    assert (np.abs(other.coef_ * units - first.coef_) <= 1e-5 * scale).all()
+    largest = np.abs(rows.X).max(axis=0)
+    effect, moved = first.coef_ * largest, other.coef_ * units * largest
+    np.testing.assert_allclose(moved, effect, rtol=1e-6, atol=1e-6 * np.abs(effect).max())
     probability = first.predict_proba(rows.X)
     np.testing.assert_allclose(other.predict_proba(rows.X * units), probability, atol=1e-6)
