@@ -157,13 +157,19 @@ def csr_gram(data, indices, indptr, D, p):
     return np.where(np.tri(p, dtype=bool)[:, :, None], G, 0), X.T @ D
 
 
-def centred_columns(X, start, center, q, m):
-    """Centred rows ``start`` to ``start + m`` as columns (q, m): then ones, and 0 beyond X."""
-    rows = (wide(X) - wide(center))[start : start + m]
+def centred_columns(X, first, last, center, q, m):
+    """Centred rows ``first <= i < last``, at most m, as columns (q, m): then ones, and 0 beyond."""
+    rows = (wide(X) - wide(center))[first:last][:m]
     A = np.zeros((q, m), dtype=WIDE)
     A[: len(center), : len(rows)] = rows.T
     A[len(center) :, : len(rows)] = 1
     return A
+
+
+def products(B, A):
+    """sum_i b_ki a_ji, (K, q), for B (K, m) and A (q, m)."""
+    B, A = wide(B, A)
+    return np.array([[(b * a).sum() for a in A] for b in B]).reshape(len(B), len(A))
 
 
 def weighted_gram(A, d):
@@ -175,7 +181,7 @@ def weighted_gram(A, d):
 def dense_hessian(X, center, weight, W, coupled, by_class):
     """Second derivatives (pairs, q, q) by the centred coordinates W (K, q), weight (1 or K, n)."""
     K, q = W.shape
-    A = centred_columns(X, 0, center, q, len(X))
+    A = centred_columns(X, 0, len(X), center, q, len(X))
     Z = wide(W) @ A
     P = softmax(Z.T).T if coupled else sigmoid(Z)
     weight = np.broadcast_to(wide(weight), P.shape)
@@ -186,8 +192,8 @@ def dense_hessian(X, center, weight, W, coupled, by_class):
 
 
 def assemble(grams, coupled):
-    """Whole Hessians from the lower triangles of their blocks (pairs of outputs, q, q)."""
-    blocks = np.tril(grams) + np.tril(grams, -1).swapaxes(1, 2)
+    """Whole Hessians from the upper triangles of their blocks (pairs of outputs, q, q)."""
+    blocks = np.triu(grams) + np.triu(grams, 1).swapaxes(1, 2)
     if not coupled:
         return blocks
     q = grams.shape[1]

@@ -111,19 +111,22 @@ def test_the_number_of_threads_changes_no_bit(store, make_target, many_chunks):
                     np.testing.assert_array_equal(one, other)
 
 
-@over("store", {name: DENSE[name] for name in ("F", "strided", "float32")})
+@over("store", {name: DENSE[name] for name in ("F", "strided", "float32 F")})
 def test_blocks_in_scratch_equal_the_twin(store, monkeypatch):
+    """Rows that kernels cannot read where they are, some at a time."""
     X, y, s = rows_of(70, 5)
     monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * 5 * 3)  # three rows
     design = make_design(store(X))
-    blocks = [(rows, block.copy()) for rows, block in design._blocks(slice(10, 20))]
-    assert [(rows.start, rows.stop) for rows, _ in blocks] == [
-        (10, 13),
-        (13, 16),
-        (16, 19),
-        (19, 20),
-    ]
-    np.testing.assert_array_equal(np.vstack([block for _, block in blocks]), X[10:20])
+    taken = []
+    for (rows, block, first), start in zip(
+        design._blocks(slice(10, 20)), (10, 13, 16, 19), strict=True
+    ):
+        assert (rows.start, rows.stop, first) == (start, min(start + 3, 20), 0)
+        assert block.flags.c_contiguous
+        assert block.dtype == np.float64
+        assert not block.flags.writeable
+        taken.append(block[: rows.stop - rows.start].copy())
+    np.testing.assert_array_equal(np.vstack(taken), X[10:20])
     target = softmax_target(y, s)
     W, b = weights_for(target, 5)
     assert_sums(design.sweep(target, W, b, Workers(1)), twin_sweep(X, target, W, b), scale=70)
@@ -134,7 +137,7 @@ def test_chunks_are_few_where_their_gradients_are_large(monkeypatch, many_chunks
     target = softmax_target(y, s)
     W, b = weights_for(target, 5)
     for buffers in (0, 1, 3):
-        monkeypatch.setattr(_design, "BUFFER_BYTES", buffers * W.nbytes)
+        monkeypatch.setattr(_design, "BUFFER_BYTES", buffers * _design.in_tiles(W, b).nbytes)
         workers = CountingWorkers()
         sweep = DenseDesign(X).sweep(target, W, b, workers)
         assert workers.parts == [max(1, buffers)]
@@ -257,6 +260,33 @@ def test_taken_rows_and_features_sweep_as_such(store):
     assert_sums(taken.sweep(target, W, b, Workers(1)), twin_sweep(X[:, features], target, W, b), 70)
 
 
+# ---- blocks and tiles -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("q", [0, 1, 3, 63, 64, 65, 256, 257, 5000])
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 63, 64, 65, 127, 128, 500, 512, 513, 4096, 100_003])
+def test_blocks_of_rows_are_whole_registers_of_about_equal_numbers(n, q):
+    rows = _design.block_rows(q, n)
+    assert rows % _design.LANES == 0
+    assert rows % (8 * _design.LANES) != 0
+    most = np.clip(_design.CACHED // max(q, 1), _design.FEWEST_ROWS, _design.MOST_ROWS)
+    assert 0 < rows <= most + 2 * _design.LANES
+    share = max(1, -(-n // max(1, -(-n // most))))
+    assert share <= rows < share + 2 * _design.LANES
+
+
+@pytest.mark.parametrize("K", range(1, 10))
+def test_coefficients_are_filled_up_to_tiles(K):
+    """With zeros, to a multiple of 4 outputs, unless just one would be left beside tiles."""
+    rng = np.random.default_rng(0)
+    W, b = rng.normal(size=(K, 3)), rng.normal(size=K)
+    V = _design.in_tiles(W, b)
+    np.testing.assert_array_equal(V[:K], np.column_stack([W, b]))
+    assert len(V) == {1: 1, 2: 4, 3: 4, 4: 4, 5: 5, 6: 8, 7: 8, 8: 8, 9: 9}[K]
+    assert not V[K:].any()
+    assert V.flags.c_contiguous
+
+
 # ---- memory ---------------------------------------------------------------------------------
 
 
@@ -265,15 +295,40 @@ def test_dense_rows_are_read_in_place(store):
     X = store(rows_of(70, 5)[0])
     design = DenseDesign(X)
     everything = slice(0, 70)
-    for blocks in (
-        design._blocks(everything),
-        design.row_blocks(everything, 32),
-        design.native_blocks(),
-    ):
+    for blocks in (design.row_blocks(everything, 32), design.native_blocks()):
         for rows, block in blocks:
             assert np.shares_memory(block, X)
             assert block.base is not None
             np.testing.assert_array_equal(block, X[rows])
+
+
+@over("store", {name: DENSE[name] for name in ("C", "read-only", "float32")})
+@pytest.mark.parametrize(("size", "starts"), [(2**62, [3]), (32, [3, 35, 67])])
+def test_kernels_read_rows_where_they_are(store, size, starts):
+    """They get all of X, and which rows of it: even a view of some would be made in time."""
+    X = store(rows_of(70, 5)[0])
+    blocks = list(DenseDesign(X)._blocks(slice(3, 68), size))
+    assert [(rows.start, first) for rows, _, first in blocks] == [(at, at) for at in starts]
+    assert [rows.stop for rows, _, _ in blocks] == [*starts[1:], 68]
+    for _, block, _ in blocks:
+        assert np.shares_memory(block, X)
+        assert (block.shape, block.dtype) == (X.shape, X.dtype)
+        assert not block.flags.writeable
+
+
+@over("store", {name: DENSE[name] for name in ("float32", "float32 F")})
+@over("make_target", TARGETS)
+def test_sweeps_of_float32_are_those_of_the_same_numbers_in_float64(store, make_target):
+    """To the bit."""
+    X, y, s = rows_of(70, 5)
+    X = store(np.random.default_rng(1).normal(size=X.shape))
+    assert X.dtype == np.float32
+    target = make_target(y, s)
+    W, b = weights_for(target, 5)
+    sweep = make_design(X).sweep(target, W, b, Workers(1))
+    wide = make_design(np.ascontiguousarray(X, dtype=np.float64)).sweep(target, W, b, Workers(1))
+    for result, exact in zip(sweep, wide, strict=True):
+        np.testing.assert_array_equal(result, exact)
 
 
 @over("store", DENSE)
