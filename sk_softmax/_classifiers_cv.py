@@ -1,7 +1,7 @@
 """The two cross-validated classifiers."""
 
-from ._base_cv import LinearClassifierCV
 from ._classifiers import OvAClassifier, SoftmaxClassifier
+from ._cross_validation.base import LinearClassifierCV
 
 
 class SoftmaxClassifierCV(LinearClassifierCV, SoftmaxClassifier):

@@ -32,7 +32,7 @@ from sk_softmax._callbacks import (
     TrainingRows,
     record_convergence,
 )
-from sk_softmax._grid_tasks import GridTasks
+from sk_softmax._cross_validation.tasks import GridTasks
 from sk_softmax._solvers import in_cache, table
 
 try:

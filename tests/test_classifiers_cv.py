@@ -30,11 +30,11 @@ from sk_softmax import (
     OvAClassifierCV,
     SoftmaxClassifier,
     SoftmaxClassifierCV,
-    _folds,
 )
+from sk_softmax._cross_validation import folds as shared_folds
+from sk_softmax._cross_validation.selection import Selection
 from sk_softmax._objective import make_objective
 from sk_softmax._preconditioner import stratified_rows
-from sk_softmax._selection import Selection
 from sk_softmax._threads import Workers
 
 PLAIN = {SoftmaxClassifierCV: SoftmaxClassifier, OvAClassifierCV: OvAClassifier}
@@ -101,7 +101,7 @@ def test_scores_choice_and_model_are_a_grid_search_s(
     plain = {"fit_intercept": fit_intercept, "class_weight": class_weight, "tol": TIGHT}
     grid = {"Cs": Cs, "l1_ratios": l1_ratios, "cv": 3, "scoring": scoring}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_folds, "COPIED", -1 if shared else 2**40)
+        patch.setattr(shared_folds, "COPIED", -1 if shared else 2**40)
         for CV in PLAIN:
             search, scores = grid_search(CV, X, d.y, fit=fit, **grid, **plain)
             classifier = CV(**grid, **plain).fit(X, d.y, **fit)
@@ -121,7 +121,7 @@ def test_raw_data_with_every_penalty(CV, load):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_scores_of_more_features_than_rows(CV, data, shared, monkeypatch):
-    monkeypatch.setattr(_folds, "COPIED", -1 if shared else 2**40)
+    monkeypatch.setattr(shared_folds, "COPIED", -1 if shared else 2**40)
     d = data(3, n=45, p=1500)
     grid = {"Cs": (1e-4, 1e-2, 1.0), "l1_ratios": (0.0,), "cv": 3}
     search, scores = grid_search(CV, d.X, d.y, tol=1e-8, **grid)
@@ -131,7 +131,7 @@ def test_scores_of_more_features_than_rows(CV, data, shared, monkeypatch):
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("solver", ["lbfgs", "newton"])
 def test_folds_of_many_rows_start_from_parts_of_them(CV, data, solver, shared, monkeypatch):
-    monkeypatch.setattr(_folds, "COPIED", -1 if shared else 2**40)
+    monkeypatch.setattr(shared_folds, "COPIED", -1 if shared else 2**40)
     d = data(3, n=9000, p=40)
     grid = {"Cs": (0.01, 1.0), "cv": KFold(2), "l1_ratios": (0.0, 0.5)}
     search, scores = grid_search(CV, d.X, d.y, tol=1e-8, solver=solver, **grid)
@@ -418,7 +418,7 @@ def test_layout(CV, data, n_classes, fit_intercept):
 
 
 def test_no_penalty_is_a_point_of_the_grid(CV, data, monkeypatch):
-    monkeypatch.setattr(_folds, "COPIED", -1)
+    monkeypatch.setattr(shared_folds, "COPIED", -1)
     d = data(3)
     search, scores = grid_search(CV, d.X, d.y, Cs=(1.0, np.inf, 100.0), cv=3, tol=1e-8)
     classifier = CV(Cs=(1.0, np.inf, 100.0), cv=3, tol=1e-8).fit(d.X, d.y)
@@ -501,7 +501,7 @@ def test_folds_may_repeat_rows(CV, data, monkeypatch):
     folds = [(rng.integers(150, size=150), rng.integers(150, size=50)) for _ in range(2)]
     found = []
     for copied in (-1, 2**40):
-        monkeypatch.setattr(_folds, "COPIED", copied)
+        monkeypatch.setattr(shared_folds, "COPIED", copied)
         found.append(CV(Cs=(0.1, 10.0), cv=folds, tol=TIGHT).fit(d.X, d.y).scores_)
     _, scores = grid_search(CV, d.X, d.y, Cs=(0.1, 10.0), cv=folds, tol=TIGHT)
     for each in found:
@@ -584,7 +584,7 @@ def test_score_is_that_of_scoring(CV, data):
 @pytest.mark.parametrize("storage", [np.asarray, sparse.csr_matrix])
 @pytest.mark.parametrize("shared", [False, True])
 def test_threads_change_no_bit(CV, data, storage, shared, monkeypatch):
-    monkeypatch.setattr(_folds, "COPIED", -1 if shared else 2**40)
+    monkeypatch.setattr(shared_folds, "COPIED", -1 if shared else 2**40)
     d = data(4, n=12_000, p=20)
     X = storage(np.where(np.abs(d.X) > 1.0, d.X, 0.0))
     grid = {"Cs": (1e-3, 0.1), "l1_ratios": (0.0, 1.0), "cv": 2}
@@ -606,7 +606,7 @@ def test_a_large_x_is_not_copied(CV, data, storage, l1_ratio, monkeypatch):
     classifier.fit(X[:4000], d.y[:4000])  # whatever is made once a process
     peaks = []
     for copied in (2**20, 2**40):  # bytes up to which folds copy: fewer than here, and more
-        monkeypatch.setattr(_folds, "COPIED", copied)
+        monkeypatch.setattr(shared_folds, "COPIED", copied)
         tracemalloc.start()
         classifier.fit(X, d.y)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -633,7 +633,7 @@ def test_rows_of_weight_0_are_not_there(CV, data, storage, l1_ratio, monkeypatch
     classifier = CV(Cs=(0.01, 1.0, 100.0), l1_ratios=(l1_ratio,), cv=3, tol=TIGHT)
     found = []
     for copied in (-1, 2**40):
-        monkeypatch.setattr(_folds, "COPIED", copied)
+        monkeypatch.setattr(shared_folds, "COPIED", copied)
         found.append(clone(classifier).fit(X, d.y, sample_weight=d.s))
     shared, copies = found
     np.testing.assert_allclose(shared.scores_, copies.scores_, atol=1e-6)

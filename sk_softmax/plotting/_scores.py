@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from .._selection import Selection
+from .._cross_validation.selection import Selection
 from .._typing import Array
 from ._c_axis import log_axis, log_positions, mark_choice
 from ._inputs import require

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from ._callbacks import FitTasks, TrainingRows, has_callbacks
-from ._typing import Array
+from .._callbacks import FitTasks, TrainingRows, has_callbacks
+from .._typing import Array
 
 if TYPE_CHECKING:
-    from ._solvers.solution import Solution
+    from .._solvers.solution import Solution
 
 
 class GridTasks:

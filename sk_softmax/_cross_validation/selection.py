@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._typing import Array
+from .._typing import Array
 
 
 @dataclass(frozen=True)

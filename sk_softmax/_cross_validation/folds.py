@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from ._base import LinearClassifier
-from ._grid_tasks import FoldTasks, GridTasks
-from ._path import solve_grid
-from ._threads import Workers, one_blas_thread, thread_count
-from ._typing import Array
-from ._validation import TrainingData, weighted
+from .._base import LinearClassifier
+from .._path import solve_grid
+from .._threads import Workers, one_blas_thread, thread_count
+from .._typing import Array
+from .._validation import TrainingData, weighted
+from .tasks import FoldTasks, GridTasks
 
 if TYPE_CHECKING:
-    from ._design import Design
-    from ._objective import Objective
+    from .._design import Design
+    from .._objective import Objective
 
 COPIED = 2**26  # bytes of X up to which a fold has a copy of its rows
 WORTH = 2**19  # multiplications in a sweep from which paths side by side pay
@@ -56,7 +56,7 @@ class Rows:
 
         Without a penalty it matters which rows there are: their classes may be separated.
         """
-        from ._design import CSRDesign, make_design
+        from .._design import CSRDesign, make_design
 
         parts = (X.data, X.indices, X.indptr) if sparse.issparse(X) else (X,)
         if sum(part.nbytes for part in parts) <= COPIED or not finite:

@@ -13,9 +13,9 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
-from ._base import LinearClassifier
-from ._folds import FoldPath
-from ._typing import Array
+from .._base import LinearClassifier
+from .._typing import Array
+from .folds import FoldPath
 
 LOG_LOSS = "neg_log_loss"
 

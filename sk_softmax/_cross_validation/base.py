@@ -14,20 +14,20 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._base import LinearClassifier
-from ._callbacks import unfinished
-from ._folds import FoldPath, Rows, Search, fit_folds
-from ._grid_tasks import GridTasks
-from ._path import checked_values
-from ._routing import RoutingMixin
-from ._scores import Scoring
-from ._selection import Selection, best_of_each_fold
-from ._threads import Workers, one_blas_thread, thread_count
-from ._typing import Array
-from ._validation import TrainingData, checked_rows, checked_weights, weighted
+from .._base import LinearClassifier
+from .._callbacks import unfinished
+from .._path import checked_values
+from .._threads import Workers, one_blas_thread, thread_count
+from .._typing import Array
+from .._validation import TrainingData, checked_rows, checked_weights, weighted
+from .folds import FoldPath, Rows, Search, fit_folds
+from .routing import RoutingMixin
+from .scores import Scoring
+from .selection import Selection, best_of_each_fold
+from .tasks import GridTasks
 
 if TYPE_CHECKING:
-    from ._solvers.solution import Solution
+    from .._solvers.solution import Solution
 
 DECADES = (-4.0, 4.0)  # of C, that an integer ``Cs`` spans
 SHARED = ("fit_intercept", "class_weight", "solver", "tol", "max_iter", "n_jobs")
@@ -233,7 +233,7 @@ class LinearClassifierCV(RoutingMixin, LinearClassifier):
 
     def _refit(self, data: TrainingData, rows: Rows, tasks: GridTasks) -> "Solution":
         """The plain classifier's fit of all rows, bit for bit."""
-        from ._solvers.table import solve
+        from .._solvers.table import solve
 
         model = self._model().set_params(C=self.C_, l1_ratio=self.l1_ratio_)
         design = rows.design if data.X is rows.X else None

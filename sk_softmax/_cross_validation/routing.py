@@ -12,7 +12,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from ._scores import scorer_of, takes_weights
+from .scores import scorer_of, takes_weights
 
 
 class RoutingMixin:
