@@ -7,6 +7,7 @@ pages with the code.
 import inspect
 import re
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,10 +19,13 @@ from sk_softmax._solvers.in_cache import fits_in_cache
 from sk_softmax._solvers.row_space import wide
 from sk_softmax._solvers.table import SOLVERS, choose
 
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 MODULES = (
     "_curvature",
     "_design",
     "_factor",
+    "_kernels.tiles",
+    "_kernels.transpose",
     "_preconditioner",
     "_solvers.bounded",
     "_solvers.conjugate_gradient",
@@ -119,6 +123,42 @@ def choice_table():
         plans = [plan(of_size(*size, coupled)) for coupled in (True, False)]
         rows.append((*(f"{number:,}" for number in size), *plans))
     return list_table(rows, (12, 11, 10, 33, 34))
+
+
+def kernel_results():
+    """The committed report of the benchmarks of the kernels, and its figure."""
+    report, figure = RESULTS / "kernels.md", RESULTS / "roofline.svg"
+    if not report.exists():
+        return "No results of theirs are beside these pages.\n"
+    text = from_markdown(report.read_text(encoding="utf-8"))
+    if figure.exists():
+        text += f"""
+.. figure:: ../../{figure.relative_to(RESULTS.parents[1]).as_posix()}
+   :alt: Two log-log plots, float64 and float32: operations a second of sweeps against operations
+         a byte. A roof of two lines, and below it two points a shape, ours and scikit-learn's.
+   :width: 100%
+
+   The roofline. A point is a sweep of softmax; the roof is what memory (where it rises) and
+   arithmetic (where it is level) allow.
+"""
+    return text
+
+
+def from_markdown(text):
+    """A report of the benchmarks as reStructuredText, without its title."""
+    parts = []
+    for block in re.split(r"\n{2,}", text.strip()):
+        if block.startswith("## "):
+            parts.append(f".. rubric:: {block[3:]}\n")
+        elif block.startswith("|"):
+            head, _, *lines = [
+                [cell.strip() for cell in line.strip("|").split("|")] for line in block.split("\n")
+            ]
+            widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+            parts.append(list_table([head, *lines], widths))
+        elif not block.startswith("# "):
+            parts.append(block.replace("`", "``") + "\n")
+    return "\n".join(parts)
 
 
 def of_size(n, p, K, coupled):

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,15 @@ def test_both_libraries_give_the_same_values(formulation, dtype, dense):
         agree(one, other, dtype)
     assert mine[0].shape == ((1,) if formulation == "softmax" else (case.K,))
     assert theirs[1].dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", limits.DTYPES)
+def test_two_classes_are_one_output(dtype):
+    for formulation in ("softmax", "ova"):
+        (case,) = cases(Shape(90, 20, 2, formulation), (dtype,))
+        row = sweeps.measure(case, timing.QUICK)  # values agree, or an error says so
+        assert case.peer_sweep()[1].shape == (1, 21)
+        assert row.operations == 4 * 90 * 20
 
 
 @pytest.mark.parametrize("dtype", limits.DTYPES)
@@ -307,7 +317,9 @@ def test_a_child_prints_json(monkeypatch, capsys):
 # ---- the report and the figure --------------------------------------------------------------
 
 
-def test_report_shows_ratios_and_shares_of_the_limit():
+@pytest.fixture
+def outcome():
+    """One row of everything."""
     outcome = Outcome(long_sweep=0.05, limits=LIMITS, skipped=["news20 needs a file"])
     outcome.sweeps = [sweep(), sweep(formulation="ova", goal=None, n_bytes=15e6, two_threads=1.8)]
     outcome.hessians = [second_order.Hessian("9 x 2, K=3", 1e-3, 2e-3, 5e-3, 4.5)]
@@ -315,6 +327,10 @@ def test_report_shows_ratios_and_shares_of_the_limit():
     outcome.predictions = [prediction.Prediction("1 x 2, K=3", "float64", 1e-4, 2e-4)]
     outcome.first_fits = [processes.FirstFit("dense", "float64", 1, 0.4, 3, 0.2, 0.005)]
     outcome.memory = [processes.Memory("fit", "float64", 2**30, 2**10, 2**25)]
+    return outcome
+
+
+def test_report_shows_ratios_and_shares_of_the_limit(outcome):
     text = report.report(outcome)
     for line in (
         "| multiply-adds in registers, GFLOP/s | 40.0 | 100.0 |",
@@ -332,6 +348,51 @@ def test_report_shows_ratios_and_shares_of_the_limit():
     ):
         assert line in text, line
     assert text.count("It has no one-vs-all loss") == 1
+
+
+@pytest.fixture
+def quotations(monkeypatch, tmp_path):
+    """docs/quotations.py, with results in a folder of their own."""
+    file = ROOT / "docs" / "quotations.py"
+    if not file.exists():
+        pytest.skip("the documentation is not here")
+    spec = spec_from_file_location("quotations", file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path / "benchmarks" / "results"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(module, "RESULTS", folder)
+    return module
+
+
+def test_the_page_on_kernels_shows_the_report(quotations, outcome):
+    """Every table with all its cells, and no title, as docutils reads them."""
+    core = pytest.importorskip("docutils.core")
+    (quotations.RESULTS / "kernels.md").write_text(report.report(outcome), encoding="utf-8")
+    (quotations.RESULTS / "roofline.svg").write_text("<svg/>", encoding="utf-8")
+    text = quotations.kernel_results()
+    tree = core.publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 2})
+    rows = [
+        [entry.astext() for entry in row.children]
+        for row in tree.findall(lambda node: node.tagname == "row")
+    ]
+    tables = [line for line in report.report(outcome).splitlines() if line.startswith("| ")]
+    written = [[cell.strip() for cell in line[1:-1].split("|")] for line in tables]
+    assert rows == [line for line in written if set(line) != {"---"}]
+    rubrics = [node.astext() for node in tree.findall(lambda node: node.tagname == "rubric")]
+    assert rubrics[:2] == ["The machine's limits", "Softmax"]
+    assert len(rubrics) == 9
+    (image,) = tree.findall(lambda node: node.tagname == "image")
+    assert image["uri"] == "../../benchmarks/results/roofline.svg"
+    assert "Objective.loss_gradient" in {
+        node.astext() for node in tree.findall(lambda node: node.tagname == "literal")
+    }
+
+
+def test_the_page_on_kernels_says_where_there_are_no_results(quotations):
+    assert "No results" in quotations.kernel_results()
+    (quotations.RESULTS / "kernels.md").write_text("# Kernels\n\nWords.\n", encoding="utf-8")
+    assert quotations.kernel_results() == "Words.\n"
 
 
 def test_report_has_no_section_without_rows():

@@ -72,13 +72,16 @@ class Case:
     shape : Shape or Text
     X : ndarray or CSR matrix of shape (n, p), float64 or float32
     y : ndarray of shape (n,), int
-        Codes 0..K - 1, each present; K is 3 at least.
+        Codes of classes from 0 on, each present.
 
     Attributes
     ----------
     dtype : {"float64", "float32"}
+    n_classes : int
     K : int
+        Outputs: 1 for two classes.
     coupled : bool
+        Softmax of more than two classes.
     point, direction : ndarray of shape (K, p + 1), float64
         Both are the same numbers in float32.
     """
@@ -86,8 +89,9 @@ class Case:
     def __init__(self, shape, X, y):
         self.shape, self.X, self.y = shape, X, np.asarray(y, dtype=np.int64)
         self.dtype = str(X.dtype)
-        (self.n, self.p), self.K = X.shape, int(y.max()) + 1
-        self.coupled = shape.formulation == "softmax"
+        (self.n, self.p), self.n_classes = X.shape, int(y.max()) + 1
+        self.K = 1 if self.n_classes == 2 else self.n_classes
+        self.coupled = shape.formulation == "softmax" and self.K > 1
         scale = 1.0 if sparse.issparse(X) else self.p**-0.5  # raw values of about 1
         rng = np.random.default_rng(SEED + 1)
         drawn = scale * rng.standard_normal((2, self.K, self.p + 1))
@@ -97,7 +101,7 @@ class Case:
     def name(self):
         if not sparse.issparse(self.X):
             return self.shape.name
-        return f"{self.shape.name}: {self.n} x {self.p}, K={self.K}, {self.X.nnz} non-zero"
+        return f"{self.shape.name}: {self.n} x {self.p}, K={self.n_classes}, {self.X.nnz} non-zero"
 
     @property
     def n_bytes(self):
@@ -108,7 +112,7 @@ class Case:
 
     @property
     def operations(self):
-        """Floating-point operations of the two products of a sweep, 4 n p K (or 4 nnz K)."""
+        """Floating-point operations of a sweep's two products: 4 n p (or non-zero entries) K."""
         entries = self.X.nnz if sparse.issparse(self.X) else self.n * self.p
         return 4.0 * entries * self.K
 
@@ -118,7 +122,7 @@ class Case:
             self.X,
             self.y,
             np.ones(self.n),
-            n_classes=self.K,
+            n_classes=self.n_classes,
             coupled=self.coupled,
             balanced=False,
             C=np.inf,
@@ -135,7 +139,9 @@ class Case:
             loss = LinearModelLoss(HalfMultinomialLoss(n_classes=self.K), fit_intercept=True)
             return [(loss, np.asfortranarray(point), self.y.astype(dtype))]
         loss = LinearModelLoss(HalfBinomialLoss(), fit_intercept=True)
-        return [(loss, point[k].copy(), (self.y == k).astype(dtype)) for k in range(self.K)]
+        classes = [1] if self.K == 1 else range(self.K)
+        targets = [(self.y == k).astype(dtype) for k in classes]
+        return [(loss, at.copy(), y) for at, y in zip(point, targets, strict=True)]
 
     def peer_sweep(self):
         """scikit-learn's loss and gradient: (1,) or (K,), and (K, p + 1)."""

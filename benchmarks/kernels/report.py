@@ -22,9 +22,9 @@ SWEEPS = """## {title}
 
 Loss and gradient: ours is `Objective.loss_gradient`; scikit-learn's is
 `LinearModelLoss.loss_gradient` in the dtype of X.{how} "Limit" is the time that the machine needs
-at least: to read X once, or for 4 n p K operations (4 K for each non-zero entry of a sparse X),
-whichever is longer. An X that stays in the cache between calls is not read from memory, and may
-beat it.
+at least: to read X once, or for 4 n p K operations (4 K for each non-zero entry of a sparse X; K is
+1 for two classes), whichever is longer. An X that stays in the cache between calls is not read from
+memory, and may beat it.
 """
 THREADS = """## Two threads
 

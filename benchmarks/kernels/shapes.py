@@ -12,6 +12,7 @@ class Shape:
     Attributes
     ----------
     n, p, K : int
+        Rows, features, classes; two classes are one output.
     formulation : {"softmax", "ova"}
     goals : tuple of float
         The ratio to scikit-learn that is aimed at, in float64 and float32; empty if none is.
@@ -54,6 +55,7 @@ OVA = tuple(
         (500_000, 54, 7),
         (20_000, 16, 26),
         (100_000, 100, 100),
+        (500_000, 54, 2),
         (150, 4, 3),
     )
 )
