@@ -1,6 +1,6 @@
 """The README's pictures: decision regions, a regularisation path, coefficients as images.
 
-    python -m benchmarks.pictures
+python -m benchmarks.pictures
 """
 
 from pathlib import Path

@@ -166,7 +166,8 @@ class Fold:
             name = f"C={C:.4g}, l1_ratio={model.l1_ratio:.4g}"
             task = tasks.point(number * search.Cs.size + at, name)
             models[at] = attributes = model._attributes(data, next(path))
-            task.close(partial(dict, attributes))
+            choice = {"C_": float(C), "l1_ratio_": float(model.l1_ratio)}
+            task.close(partial(dict, attributes, **choice))
             if model.verbose:
                 optimality = np.max(attributes["optimality_"])
                 print(f"[sk_softmax] fold {self.number + 1}  {name}  optimality {optimality:.3g}")
