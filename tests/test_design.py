@@ -84,6 +84,21 @@ def test_sweep_equals_the_twin(store, make_target, n, p):
 
 
 @over("store", STORAGE)
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_sweep_with_a_single_output_equals_the_twin(store, more, monkeypatch):
+    """On both sides of where dense rows are no longer turned, in place and by three in scratch."""
+    p = _design.UNTURNED + more
+    X, y, s = rows_of(70, p)
+    target = ova_target(y, s).take_outputs(np.array([1]))
+    W, b = weights_for(target, p)
+    design = make_design(store(X))
+    assert_sums(design.sweep(target, W, b, Workers(1)), twin_sweep(X, target, W, b), scale=70)
+    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * p * 3)
+    design = make_design(store(X))
+    assert_sums(design.sweep(target, W, b, Workers(1)), twin_sweep(X, target, W, b), scale=70)
+
+
+@over("store", STORAGE)
 @over("make_target", TARGETS)
 def test_sweep_in_many_chunks_equals_the_twin(store, make_target, many_chunks):
     X, y, s = rows_of(70, 5)

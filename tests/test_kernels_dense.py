@@ -73,6 +73,13 @@ class Sweep:
         dense.dense_sigmoid(*rows, *sides, V, self.block, G, loss)
         return loss, G
 
+    def one(self, sides, G=None):
+        """`sigmoid` of a single output, by the kernel that does without turning."""
+        G = np.zeros((1, self.X.shape[1] + 1)) if G is None else G
+        rows = self.X, self.first, self.y, self.s
+        side = (values[0] for values in sides)
+        return np.array([dense.one_sigmoid(*rows, *side, self.augmented(), self.block, G)]), G
+
     def product(self, center, state, softmax, G=None):
         """A Hessian times the coefficients, (K + spare, p + 1), added to ``G``."""
         V = self.augmented()
@@ -228,6 +235,75 @@ def test_rows_without_weight_add_nothing():
     assert not sweep.softmax()[1].any()
     assert not sweep.sigmoid(sides)[1].any()
     assert not sweep.product(np.zeros(3), state, True).any()
+
+
+# ---- a single output, without turning -------------------------------------------------------
+
+
+def one_side(K=3):
+    """The last of several classes against the rest, with a factor on either side."""
+    return tuple(values[-1:] for values in ova_sides(K))
+
+
+@over_numbers_of_rows
+@pytest.mark.parametrize("p", [*PS, 17, 33])
+def test_one_sigmoid(p, n):
+    """Wherever the rows are in X, in blocks of any size."""
+    for first, after, block in ((0, 0, 8), (1, 0, 8), (5, 9, 16), (8, 1, 40)):
+        sweep = make_sweep(n, p, 1, first=first, after=after, block=block, classes=3)
+        assert_sums(sweep.one(one_side()), sweep.twin(one_side()), scale=n)
+
+
+def test_one_sigmoid_adds_to_what_is_there():
+    sweep, before = make_sweep(33, 17, 1, classes=3), np.arange(18.0)[None]
+    _, G = sweep.one(one_side(), before.copy())
+    assert_close(G - before, sweep.twin(one_side())[1], scale=33)
+    nothing = make_sweep(0, 17, 1, after=9)
+    loss, G = nothing.one(one_side(), before.copy())
+    assert loss == 0.0
+    np.testing.assert_array_equal(G, before)
+
+
+def test_one_sigmoid_of_float32_and_read_only_input():
+    """The arithmetic is that of float64, to the rounding of sums in another order."""
+    sweep = make_sweep(19, 17, 1, classes=3)
+    sweep.X = read_only(sweep.X.astype(np.float32))
+    assert_sums(sweep.one(one_side()), sweep.twin(one_side()), scale=19)
+    sweep.y, sweep.s = read_only(sweep.y), read_only(sweep.s)
+    assert_sums(sweep.one(one_side()), sweep.twin(one_side()), scale=19)
+
+
+def test_rows_without_weight_add_nothing_to_one_sigmoid():
+    sweep = make_sweep(33, 17, 1, classes=3)
+    sweep.s[::3] = 0.0
+    kept = sweep.s > 0
+    few = make_sweep(33, 17, 1)
+    few.X, few.y, few.s = read_only(sweep.X[kept]), sweep.y[kept], sweep.s[kept]
+    few.W, few.b = sweep.W, sweep.b
+    assert_sums(sweep.one(one_side()), few.twin(one_side()), scale=33)
+
+
+@pytest.mark.parametrize("row", [0, 3, 7, 8, 16, 17])  # in a group of four, and in the rest
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_sigmoid_does_not_hide_bad_data(bad, row):
+    sweep = make_sweep(18, 17, 1, classes=3)
+    sweep.X = with_one_bad_entry(sweep.X, row, bad)
+    loss, G = sweep.one(one_side())
+    assert not np.isfinite(G[0, 1])
+    if np.isnan(bad):
+        assert np.isnan(loss).all()
+        assert np.isnan(G).all()
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e150, 1e306])
+def test_one_sigmoid_with_huge_coefficients_is_sure(scale):
+    """As `dense_sigmoid` is: residuals are 0 or the weight."""
+    sweep = make_sweep(17, 17, 1, classes=3)
+    sweep.W *= scale
+    sweep.b *= scale
+    loss, G = sweep.one(one_side())
+    assert np.isfinite(loss).all()
+    assert_sums((loss, G), sweep.sigmoid(one_side()), scale=17)
 
 
 # ---- blocks, orders and dtypes --------------------------------------------------------------
