@@ -141,12 +141,37 @@ def test_both_libraries_give_the_same_values(formulation, dtype, dense):
     else:
         case = sparse_case(formulation, dtype)
     assert case.X.dtype == dtype
-    mine, theirs = case.objective().loss_gradient(case.point), case.peer_sweep()
+    objective = case.objective()
+    case.check_sweep(objective)  # or an error says so
+    mine, theirs = objective.loss_gradient(case.point), case.peer_sweep()
     for one, other in zip(mine, theirs, strict=True):
         assert one.shape == other.shape
         agree(one, other, dtype)
     assert mine[0].shape == ((1,) if formulation == "softmax" else (case.K,))
     assert theirs[1].dtype == dtype
+
+
+@pytest.mark.parametrize(("error", "passes"), [(5e-6, True), (5e-4, False)])
+def test_on_float32_data_ours_must_be_near_float64(error, passes):
+    """Nearer than scikit-learn's values in float32 need be to ours."""
+    (case,) = cases(SMALL, ("float32",))
+    objective = case.objective()
+    loss, gradient = objective.loss_gradient(case.point)
+    objective.loss_gradient = lambda _: (loss, gradient * (1 + error))
+    if passes:
+        case.check_sweep(objective)
+    else:
+        with pytest.raises(AssertionError, match="values differ"):
+            case.check_sweep(objective)
+    objective.loss_gradient = lambda _: (loss, gradient)
+    peer = case.peer_sweep()
+    for off, near in ((5e-4, True), (5e-3, False)):
+        case.peer_sweep = lambda off=off: (peer[0], peer[1] * (1 + off))
+        if near:
+            case.check_sweep(objective)
+        else:
+            with pytest.raises(AssertionError, match="values differ"):
+                case.check_sweep(objective)
 
 
 @pytest.mark.parametrize("dtype", limits.DTYPES)

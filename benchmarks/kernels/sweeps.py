@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from benchmarks.kernels.case import agree
 from benchmarks.kernels.timing import in_turns
 from sk_softmax._threads import Workers
 
@@ -64,8 +63,7 @@ def measure(case, settings):
         If the two libraries' losses or gradients differ by more than rounding.
     """
     objective = case.objective()
-    for mine, other in zip(objective.loss_gradient(case.point), case.peer_sweep(), strict=True):
-        agree(mine, other, case.dtype)
+    case.check_sweep(objective)
     ours, peer = in_turns([lambda: objective.loss_gradient(case.point), case.peer_sweep], settings)
     return Sweep(
         case.name,
