@@ -23,13 +23,13 @@ from ._design import (
 )
 from ._kernels.columns import class_products, sigmoid_columns, softmax_columns
 from ._kernels.curvature import fold_and_centre
-from ._kernels.hessian import assemble, dense_gram, dense_hessian
+from ._kernels.hessian import assemble, dense_gram, dense_hessian, dense_support_hessian
 from ._kernels.transpose import transposed_centred
 from ._threads import Workers
 from ._typing import Array
 
 FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole one
-MOSTLY = 0.4  # of the coordinates, from which that is worth it
+MOSTLY = 0.7  # of the coordinates, from which that is worth it
 BLOCK_ENTRIES = 2**17  # of X brought to float64 at a time
 GRAM_ROWS = 512  # in a block that is multiplied with itself
 KEPT = 2**19  # entries of a small X that are kept as Hessians need them
@@ -268,14 +268,8 @@ class Curvature:
         """Whether a CSR matrix is so sparse that its Hessian is best made entry by entry."""
         design, n, p = self.design, self.design.n, self.design.p
         assert isinstance(design, CSRDesign)
-        ascending = design.X.has_sorted_indices and design.X.has_canonical_format
-        if (
-            not ascending
-            or design.X.nnz > SPARSE * n * p
-            or p * p * self.n_pairs > BUFFER_BYTES // 8
-        ):
-            return False
-        return self._steady
+        few = design.X.nnz <= SPARSE * n * p and p * p * self.n_pairs <= BUFFER_BYTES // 8
+        return few and self._steady
 
     @cached_property
     def _steady(self) -> bool:
@@ -357,21 +351,36 @@ class Curvature:
         intercepts = bool(support[:, self.p :].all())
         if isinstance(self.design, CSRDesign) and rows is None and intercepts and self._steady:
             return self._sparse_hessian_on(point, support, self.design)
-        features = [np.flatnonzero(row) for row in support]
-        groups = [range(self.K)] if self.coupled else [(k,) for k in range(self.K)]
-        ends = [np.cumsum([0, *(features[k].size for k in group)]) for group in groups]
-        matrices = [np.zeros((end[-1], end[-1])) for end in ends]
-        chosen: Array | slice = slice(0, self.design.n) if rows is None else rows
-        for A, P, weight in self.curvature_blocks(point, chosen, scale, 2048):
-            for group, end, H in zip(groups, ends, matrices, strict=True):
-                parts = [A[features[k]] for k in group]
-                for a, k in enumerate(group):
-                    w = weight[0] if weight.shape[0] == 1 else weight[k]
-                    for b, other in enumerate(group[a:], start=a):
-                        d = w * P[k] * ((a == b) - P[other])
-                        block = (parts[a] * d) @ parts[b].T
-                        H[end[a] : end[a + 1], end[b] : end[b + 1]] += block
-        return [np.triu(H) + np.triu(H, 1).T for H in matrices]
+        return self._dense_hessian_on(point, support, rows, scale)
+
+    def _dense_hessian_on(
+        self, point: Array, support: Array, rows: Array | None, scale: Array | None
+    ) -> list[Array]:
+        """`hessian_on` from blocks of dense rows."""
+        W = self._centred_point(point)
+        outputs, features = np.nonzero(support)
+        first = np.searchsorted(outputs, np.arange(self.K + 1))
+        sizes = np.array([outputs.size]) if self.coupled else np.diff(first)
+        shape = sizes.size, sizes.max(), sizes.max()
+
+        def part(chunk: slice) -> tuple[Array]:
+            total = self._sums_of(chunk, shape)
+            done = chunk.start
+            for at, X in self._contiguous_blocks(chunk if rows is None else rows[chunk]):
+                block = block_rows(self.q + features.size, X.shape[0])
+                weight = self._weights(at)
+                if scale is not None:
+                    weight = weight * scale[done : done + X.shape[0]]
+                done += X.shape[0]
+                dense_support_hessian(
+                    X, self.center, weight, W, self.coupled, features, first, block, total
+                )
+            return (total,)
+
+        n = self.design.n if rows is None else rows.size
+        entries = int((sizes**2).sum())
+        (total,) = cut(self.workers, part, n, n * entries // TILED, int(np.prod(shape)))
+        return [mirrored(H[:size, :size]) for H, size in zip(total, sizes, strict=True)]
 
     def _sparse_hessian_on(self, point: Array, support: Array, design: CSRDesign) -> list[Array]:
         """`hessian_on` from the products of a CSR matrix's entries."""

@@ -269,9 +269,13 @@ class CSRDesign:
     Parameters
     ----------
     X : csr_matrix or csr_array of shape (n, p)
+        A copy is made where entries are not in order, or come in several parts.
     """
 
     def __init__(self, X: Any) -> None:
+        if not X.has_canonical_format:  # kernels rely on one entry a feature, in order
+            X = X.copy()
+            X.sum_duplicates()
         self.X = X
         self.n, self.p = X.shape
         self._forward = _csr_arrays(X)
@@ -434,8 +438,6 @@ class CSRDesign:
 
     def _squares(self) -> Any:
         """The squares of all entries, as a matrix that shares the indices of X."""
-        if not self.X.has_canonical_format:  # an entry may be the sum of several
-            return self.X.multiply(self.X)
         data, indices, indptr = self._forward
         squares = np.square(data, dtype=np.float64)
         return sparse.csr_array((squares, indices, indptr), shape=self.X.shape)

@@ -393,3 +393,14 @@ def test_a_sparse_design_shares_the_arrays_of_x():
         assert np.shares_memory(ours, theirs)
         assert theirs.flags.writeable
         assert not ours.flags.writeable
+
+
+def test_a_sparse_design_has_one_entry_a_feature():
+    """In order, in a copy: kernels count on it.  One that is so already is not copied."""
+    parts = np.arange(1.0, 7.0), np.array([2, 0, 2, 2, 1, 1]), np.array([0, 4, 6])
+    X = sparse.csr_matrix(parts, shape=(2, 3))
+    design = CSRDesign(X)
+    np.testing.assert_array_equal(design.X.indices, [0, 2, 1])
+    np.testing.assert_array_equal(design.X.data, [2.0, 8.0, 11.0])
+    np.testing.assert_array_equal(X.data, parts[0])
+    assert CSRDesign(design.X).X is design.X

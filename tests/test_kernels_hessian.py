@@ -258,3 +258,58 @@ def test_hessians_are_differences_of_gradients(kind):
 def test_hessians_of_softmax_do_not_see_a_shift_of_all_classes():
     H = whole_hessian(hessian_problem(21, 4, True, 3), "softmax")
     np.testing.assert_allclose(H.sum(axis=2), 0.0, atol=1e-13)
+
+
+# ---- on some coordinates --------------------------------------------------------------------
+
+
+def run_support_hessian(X, center, weight, W, softmax, support, block=8, before=0.0):
+    """The Hessians of all problems on a mask (K, q), and their numbers of coordinates."""
+    outputs, features = np.nonzero(support)
+    first = np.searchsorted(outputs, np.arange(len(W) + 1))
+    sizes = [outputs.size] if softmax else np.diff(first).tolist()
+    H = np.full((len(sizes), max(sizes), max(sizes)), before)
+    hessian.dense_support_hessian(X, center, weight, W, softmax, features, first, block, H)
+    return H, sizes
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 1.0])
+@pytest.mark.parametrize("sides", [False, True])
+@pytest.mark.parametrize("softmax", [True, False])
+@pytest.mark.parametrize(("K", "p"), [(1, 3), (2, 9), (3, 4), (5, 8), (6, 17)])
+def test_dense_support_hessian(K, p, softmax, sides, share):
+    """A part of the whole one; outputs without a coordinate are no problem."""
+    if softmax and sides:
+        pytest.skip("softmax has one weight a row")
+    for n in (1, 7, 8, 21):
+        problem = hessian_problem(n, p, True, K, K if sides else 1)
+        support = np.random.default_rng(n).random((K, p + 1)) < share
+        support[K // 2] = False if share < 1 and K > 1 else support[K // 2]
+        support[0, 0] = True
+        H, sizes = run_support_hessian(*problem, softmax, support, before=1.0)
+        blocks = naive.dense_hessian(*problem, softmax, False)
+        whole = naive.assemble(np.array(blocks), softmax)
+        masks = support.reshape(1, -1) if softmax else support
+        for number, (mask, size) in enumerate(zip(masks, sizes, strict=True)):
+            upper = np.triu_indices(size)
+            exact = whole[number][np.ix_(mask, mask)]
+            assert_close(H[number, :size, :size][upper] - 1.0, exact[upper], scale=n)
+            np.testing.assert_array_equal(H[number, size:], 1.0)
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_dense_support_hessian_of_sure_rows_is_0(softmax):
+    X, center, weight, W = hessian_problem(9, 3, True, 3)
+    for scale in (1e6, 1e150, 1e306):
+        H, _ = run_support_hessian(X, center, weight, W * scale, softmax, np.ones((3, 4), bool))
+        assert not H.any()
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+@pytest.mark.parametrize("row", [0, 7, 8, 18])
+def test_dense_support_hessian_does_not_hide_bad_data(softmax, row):
+    X, center, weight, W = hessian_problem(19, 4, True, 2)
+    X = with_one_bad_entry(X, row, np.nan)
+    H, _ = run_support_hessian(X, center, weight, W, softmax, np.ones((2, 5), dtype=bool))
+    j, r = np.triu_indices(H.shape[1])
+    assert np.isnan(H[:, j, r]).all()

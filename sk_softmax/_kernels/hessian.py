@@ -4,7 +4,7 @@ import numpy as np
 
 from .columns import sigmoid_columns, softmax_columns
 from .jit import jit
-from .tiles import add_weighted_gram, centred_columns, column_logits
+from .tiles import add_products, add_weighted_gram, centred_columns, column_logits
 
 
 @jit
@@ -75,6 +75,59 @@ def dense_hessian(X, center, weight, W, softmax, by_class, block, H):
                     d[i] = -weights[i] * P[k, i] * P[other, i]
                 add_weighted_gram(A, d, scratch, H[pair], zero, zero)
                 pair += 1
+
+
+@jit
+def dense_support_hessian(X, center, weight, W, softmax, features, first, block, H):
+    """The Hessian of the weighted loss on some coordinates, over all rows of X.
+
+    Parameters
+    ----------
+    X, center, weight, W, softmax, block
+        As in `dense_hessian`.
+    features : ndarray of shape (a,), int64
+        The coordinates' features, those of one output after those of the other.
+    first : ndarray of shape (K + 1,), int64
+        Where each output's coordinates begin, and their number.
+    H : ndarray of shape (1, a, a) for softmax, (K, the most of an output, the same) else
+        To its upper triangles the result is added.
+    """
+    n = X.shape[0]
+    K, q = W.shape
+    rows, A = np.empty((block, X.shape[1])), np.empty((q, block))
+    P, V = np.empty((K, block)), np.empty((features.size, block))
+    s, scratch = np.zeros((weight.shape[0], block)), np.empty((4, block))
+    d, zero = np.empty(block), np.int64(0)
+    for start in range(0, n, block):
+        centred_columns(X, start, n, center, rows, A)
+        for c in range(weight.shape[0]):
+            for i in range(block):
+                s[c, i] = weight[c, start + i] if start + i < n else 0.0
+        column_logits(A, W, P)
+        if softmax:
+            softmax_columns(P, d, scratch[0])
+        else:
+            sigmoid_columns(P)
+        for k in range(K):
+            begin, end = first[k], first[k + 1]
+            own = s[min(k, weight.shape[0] - 1)]
+            for i in range(block):
+                d[i] = own[i] * P[k, i] * (1.0 - P[k, i])
+            for c in range(begin, end):
+                for i in range(block):
+                    V[c, i] = A[features[c], i]
+            at = begin if softmax else zero
+            add_weighted_gram(V[begin:end], d, scratch, H[zero if softmax else k], at, at)
+            for c in range(begin, end if softmax else begin):
+                for i in range(block):
+                    V[c, i] *= P[k, i]
+        for k in range(K if softmax else 0):  # by other outputs: - s p_k a_j p_l a_r
+            for begin in range(first[k], first[k + 1], 4):
+                count = min(4, first[k + 1] - begin)
+                for r in range(count):
+                    for i in range(block):
+                        scratch[r, i] = -s[0, i] * V[begin + r, i]
+                add_products(scratch[:count], V, first[k + 1], H[zero], begin, zero)
 
 
 @jit

@@ -25,10 +25,11 @@ from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
 from .solution import Control, Solution
-from .support import LARGEST_SUPPORT, fill_intercept
+from .support import LARGEST_SUPPORT, fill_intercept, groups
 from .working_set import on_working_sets
 
 STEPS = 10  # on a working set, at most
+SHRINKS = 0.3  # the violation, a step, while its Hessian is kept
 INNER = 0.1  # of the violation on the set, down to which it is solved
 ROWS_A_COORDINATE = 8  # for a model's Hessian, at least
 SHARE = 4  # of the rows, of which one serves then
@@ -69,7 +70,7 @@ def _improve(
     sample = None if sparse else _sample(part, point, int(sizes.sum()))
     scale = np.where(working, 1 / np.sqrt(curvature), 0.0)
     loss, gradient = part.loss_gradient(point)
-    enough, settled = None, False
+    enough, settled, hessians, before = None, False, None, np.inf
     left = min(STEPS, control.max_iter)
     for steps in range(left):
         violation = certificate.kkt_violation(part, point, gradient) * scale
@@ -81,7 +82,10 @@ def _improve(
         if sparse:
             step, promised = _sparse_step(part, point, gradient, working)
         else:
-            step, promised = _dense_step(part, point, gradient, working, sample)
+            if hessians is None or worst > SHRINKS * before:
+                hessians = _hessians(part, point, working, sample)
+            before = worst
+            step, promised = _dense_step(part, point, gradient, working, hessians)
         moved = _line_search(part, point, loss, step, promised)
         if moved is not None:
             settled = bool((np.sign(moved[0]) == np.sign(point))[:, : part.p].all())
@@ -132,25 +136,28 @@ def _sample(part: Objective, point: Array, coordinates: int) -> tuple[Array, Arr
     return stratified_rows(part, rows, point) if 2 * rows <= part.design.n else None
 
 
-def _dense_step(
-    part: Objective,
-    point: Array,
-    gradient: Array,
-    working: Array,
-    sample: tuple[Array, Array] | None,
-) -> _Step:
-    """To the minimiser of the model, from the Hessian of the working set on some rows, or all."""
-    slope = Centring(part.center).pull(gradient)
-    step, promised = np.zeros_like(point), np.zeros(part.n_problems)
-    for c, (group, H) in enumerate(
-        zip(_groups(part), part.hessian_on(point, working), strict=True)
-    ):
-        mask = working[group]
-        model = _Model.of(part, group, mask, point, slope)
+def _hessians(
+    part: Objective, point: Array, working: Array, sample: tuple[Array, Array] | None
+) -> list[Array]:
+    """Hessians of the loss on the working set, one a problem, from some rows or all."""
+    matrices = part.hessian_on(point, working, *(sample or ()))
+    for group, H in zip(groups(part), matrices, strict=True):
         if part.coupled and part.fit_intercept:
-            fill_intercept(H, np.nonzero(mask)[1] == part.p)
+            fill_intercept(H, np.nonzero(working[group])[1] == part.p)
         diagonal = np.einsum("aa->a", H)
         diagonal += EPS * diagonal.max(initial=0.0)  # a constant feature has 0
+    return matrices
+
+
+def _dense_step(
+    part: Objective, point: Array, gradient: Array, working: Array, hessians: list[Array]
+) -> _Step:
+    """To the minimiser of the model with the Hessians of the working set."""
+    slope = Centring(part.center).pull(gradient)
+    step, promised = np.zeros_like(point), np.zeros(part.n_problems)
+    for c, (group, H) in enumerate(zip(groups(part), hessians, strict=True)):
+        mask = working[group]
+        model = _Model.of(part, group, mask, point, slope)
         d, at = np.zeros(model.w.size), model.slope.copy()
         for tol, most in _efforts(model, d, SWEEPS):
             descend(H, at, model.w, model.lambda1, model.lambda2, tol, most, d)
@@ -169,7 +176,7 @@ def _sparse_step(part: Objective, point: Array, gradient: Array, working: Array)
     if part.coupled:
         np.divide(1.0, s, out=inverse, where=s > 0)
     step, promised = np.zeros_like(point), np.zeros(part.n_problems)
-    for c, group in enumerate(_groups(part)):
+    for c, group in enumerate(groups(part)):
         mask = working[group]
         outputs, features = np.nonzero(mask)
         model = _Model.of(part, group, mask, point, gradient)
@@ -202,11 +209,6 @@ def _efforts(model: _Model, d: Array, most: int) -> Iterator[tuple[float, int]]:
     """What to ask of coordinate descent: a sweep, then what that makes a good share of."""
     yield 0.0, 1
     yield EXACT * model.fall(d), most
-
-
-def _groups(part: Objective) -> list[slice]:
-    """The outputs of each problem."""
-    return [slice(0, part.K)] if part.coupled else [slice(k, k + 1) for k in range(part.K)]
 
 
 def _on_mask(mask: Array, values: Array) -> Array:

@@ -1,11 +1,13 @@
 """Newton steps on the non-zero coefficients, their signs held.
 
 With signs s fixed, lambda1 ||W||_1 = lambda1 s'w is linear on the support and F is smooth there.  A
-coefficient that a step carries over 0 stops at 0 and leaves the support.
+coefficient that a step carries over 0 stops at 0 and leaves the support.  A Hessian serves for
+further steps as long as they shrink the slope: it is dearer than many evaluations of F.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,6 +23,8 @@ from .gauge import best_shift
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
 STEPS = 30
+SHRINKS = 0.25  # the slope, a step, while its Hessian is kept
+ENOUGH = 0.1  # of the goal: what a gap may be where the steps end
 ARMIJO = 1e-4
 HALVINGS = 12
 PRUNINGS = 10
@@ -32,6 +36,8 @@ ROUNDING = 64 * np.finfo(float).eps
 def newton_on_support(
     objective: Objective,
     point: Array,
+    tol: float,
+    goal: Array,
     max_iter: int,
     ended: Callable[[Callable[[], Array]], bool] | None = None,
 ) -> tuple[int, Array]:
@@ -41,6 +47,10 @@ def newton_on_support(
     ----------
     objective : Objective
     point : ndarray of shape (K, q)
+    tol : float
+        KKT violation allowed.
+    goal : ndarray of shape (m,)
+        Duality gap allowed; 0: as far as floating point goes.
     max_iter : int
         Steps at most.
     ended : callable, optional
@@ -55,9 +65,17 @@ def newton_on_support(
     loss, gradient = objective.loss_gradient(point)
     live = np.ones(objective.n_problems, dtype=bool)
     limit = min(STEPS, max_iter)
+    hessians, before = None, np.inf
     for steps in range(limit):
         support, slope = _support_and_slope(objective, point, gradient)
-        step = _newton_step(objective, point, support, slope)
+        live &= ~_enough(objective, point, slope, loss, tol, goal)
+        if not live.any():
+            return steps, point
+        size = float(np.abs(slope[objective.per_output(live)[:, 0]]).max())
+        if hessians is None or size > SHRINKS * before:
+            hessians = _Hessians.at(objective, point, support)
+        before = size
+        step = _newton_step(objective, point, support, slope, hessians)
         step = np.where(objective.per_output(live), step, 0.0)
         point, loss, gradient, live = _line_search(
             objective, point, loss, gradient, slope, step, live
@@ -69,13 +87,32 @@ def newton_on_support(
     return limit, point
 
 
+def _enough(
+    objective: Objective, point: Array, slope: Array, loss: Array, tol: float, goal: Array
+) -> Array:
+    """Which problems' duality gaps the slope on the support keeps below the goal, (m,).
+
+    For lambda2 > 0 the gap is sum slope^2 / (2 lambda2) there; else the dual point is scaled by
+    1 / (1 + max |slope| / lambda1), which costs about that share of F.
+    """
+    largest = objective.largest_by_problem(np.abs(slope))
+    gap = np.abs(objective.by_problem(slope * point))
+    ridge = objective.lambda2 > 0
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        squares = objective.by_problem(slope**2) / (2 * objective.lambda2)
+        scaled = largest / objective.lambda1 * (loss + objective.penalty(point))
+    gap += np.where(ridge, squares, scaled)
+    return (gap <= ENOUGH * goal) & (largest <= ENOUGH * tol)
+
+
 def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
     """How far F could still fall by its quadratic model at ``point``, (m,).
 
     Newton's decrement on the support, and what each violator at 0 could gain by itself.
     """
     support, slope = _support_and_slope(objective, point, gradient)
-    step = _newton_step(objective, point, support, slope, *CERTAIN)
+    hessians = _Hessians.at(objective, point, support)
+    step = _newton_step(objective, point, support, slope, hessians, *CERTAIN)
     on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
     violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))
     curvature = objective.curvature(objective.logit_state(point))
@@ -95,11 +132,62 @@ def _support_and_slope(objective: Objective, point: Array, gradient: Array) -> t
     return support, np.where(support, slope, 0.0)
 
 
+@dataclass
+class _Hessians:
+    """F's Hessians on a support, one a problem, in the centred coordinates.
+
+    Attributes
+    ----------
+    support : ndarray of shape (K, q)
+        A mask.
+    matrices : list of ndarray, or None
+        None where they would be too large.
+    """
+
+    support: Array
+    matrices: list[Array] | None
+
+    @classmethod
+    def at(cls, objective: Objective, point: Array, support: Array) -> "_Hessians":
+        """Those at ``point``."""
+        sizes = support.sum(axis=1)
+        if (sizes.sum() if objective.coupled else sizes.max()) > LARGEST_SUPPORT:
+            return cls(support, None)
+        ridge = _ridge(objective)
+        matrices = objective.hessian_on(point, support)
+        for group, H in zip(groups(objective), matrices, strict=True):
+            mask = support[group]
+            H[np.diag_indices_from(H)] += ridge[group][mask]
+            if objective.coupled and objective.fit_intercept:
+                fill_intercept(H, np.nonzero(mask)[1] == objective.p)
+        return cls(support, matrices)
+
+    def on(self, support: Array, group: slice, number: int) -> Array:
+        """One problem's, on a part of the support."""
+        assert self.matrices is not None
+        kept = support[group][self.support[group]]
+        return self.matrices[number][np.ix_(kept, kept)]
+
+
+def _ridge(objective: Objective) -> Array:
+    """lambda2 where it acts, (K, q)."""
+    ridge = np.zeros((objective.K, objective.q))
+    ridge[:, : objective.p] = objective.lambda2.reshape(-1, 1)
+    return ridge
+
+
+def groups(objective: Objective) -> list[slice]:
+    """The outputs of each problem."""
+    K = objective.K
+    return [slice(0, K)] if objective.coupled else [slice(k, k + 1) for k in range(K)]
+
+
 def _newton_step(
     objective: Objective,
     point: Array,
     support: Array,
     slope: Array,
+    hessians: _Hessians,
     tol: float = 0.1,
     max_iter: int = 200,
 ) -> Array:
@@ -107,24 +195,18 @@ def _newton_step(
 
     ``tol`` and ``max_iter`` are those of the conjugate gradients that large supports take.
     """
-    p = objective.p
-    ridge = np.zeros_like(point)
-    ridge[:, :p] = np.broadcast_to(objective.lambda2.reshape(-1, 1), (objective.K, p))
-    sizes = support.sum(axis=1)
-    largest = sizes.sum() if objective.coupled else sizes.max()
-    if largest > LARGEST_SUPPORT:
-        return _iterative_step(objective, point, support, slope, ridge, tol, max_iter)
+    if hessians.matrices is None:
+        return _iterative_step(objective, point, support, slope, _ridge(objective), tol, max_iter)
     step = np.zeros_like(point)
     pulled = Centring(objective.center).pull(slope)
-    groups = [slice(None)] if objective.coupled else [slice(k, k + 1) for k in range(objective.K)]
-    for group, H in zip(groups, objective.hessian_on(point, support), strict=True):
+    for number, group in enumerate(groups(objective)):
         mask = support[group]
-        H[np.diag_indices_from(H)] += ridge[group][mask]
-        if objective.coupled and objective.fit_intercept:
-            fill_intercept(H, np.nonzero(mask)[1] == p)
         part = np.zeros(mask.shape)
+        may_change = np.nonzero(mask)[1] == objective.p
         part[mask] = _step_within_signs(
-            H, pulled[group][mask], np.where(np.nonzero(mask)[1] == p, np.nan, point[group][mask])
+            hessians.on(support, group, number),
+            pulled[group][mask],
+            np.where(may_change, np.nan, point[group][mask]),
         )
         step[group] = part
     return step

@@ -125,10 +125,10 @@ def _solve_on(
         control, small, active, there, working[:, kept], curvature[:, kept]
     )
     run.count(active, done)
-    finish |= settled
-    if finish and not control.stopped:
+    if (finish or settled) and not control.stopped:
+        goal = np.zeros(active.size) if finish else control.goal[active]
         done, there = newton_on_support(
-            small, there, control.max_iter - done, partial(control.end, active)
+            small, there, control.tol, goal, control.max_iter - done, partial(control.end, active)
         )
         run.count(active, done)
-    return restored(there), finish
+    return restored(there), finish or settled
