@@ -149,6 +149,11 @@ class DenseDesign:
         loss, G = cut(workers, part, self.n, self.work(K), V.size)
         return loss, G[:K, : self.p], G[:K, self.p]
 
+    @property
+    def entries_a_row(self) -> float:
+        """Stored numbers of a row."""
+        return float(self.p)
+
     def work(self, K: int) -> int:
         """Multiplications in a sweep with K outputs."""
         return self.n * K * (self.p + ROW_WORK)
@@ -296,6 +301,11 @@ class CSRDesign:
         (loss,) = cut(workers, forward, self.n, self.work(K))
         g = Z.sum(axis=0)
         return loss, self._transposed_product(Z, g, np.zeros(self.p), workers), g
+
+    @property
+    def entries_a_row(self) -> float:
+        """Stored numbers of a row, on average."""
+        return float(self.X.nnz) / max(1, self.n)
 
     def work(self, K: int) -> int:
         """Multiplications in a sweep with K outputs."""

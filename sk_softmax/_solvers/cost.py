@@ -14,7 +14,8 @@ from .._preconditioner import (
 )
 
 CALLS = 5e6  # the calls around an evaluation of F
-KERNEL = 4  # a multiplication in a sweep of a dense X: half the speed, and each entry serves twice
+ENTRY = 16  # an entry of a dense X in a sweep: read, and turned
+KERNEL = 2  # the same for each output: each entry serves twice
 SPARSE_ENTRY, SPARSE_KERNEL = 80, 10  # the same for an entry of a CSR matrix, and each output
 TILE, TILE_SIDE = 0.375, 4  # one of q * q in a Hessian's register tiles; and one more of q
 SCATTER = 30  # one in a Hessian made entry by entry
@@ -33,7 +34,7 @@ def sweep(objective: Objective) -> float:
     if isinstance(objective.design, CSRDesign):
         products = float(objective.design.X.nnz) * (SPARSE_ENTRY + SPARSE_KERNEL * K)
     else:
-        products = float(n) * objective.p * K * KERNEL
+        products = float(n) * objective.p * (ENTRY + K * KERNEL)
     return CALLS + products + EXPONENTIAL * n * K
 
 
@@ -43,7 +44,7 @@ def hessian(objective: Objective, rows: float) -> float:
     pairs = K * (K + 1) // 2 if objective.coupled else K
     dense = rows * pairs * _products(q)
     if isinstance(objective.design, CSRDesign):
-        entries = objective.design.X.nnz / max(1, objective.design.n)
+        entries = objective.design.entries_a_row
         return min(SCATTER * rows * entries**2 * pairs, dense)
     return dense
 

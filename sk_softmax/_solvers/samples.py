@@ -19,6 +19,7 @@ from .cost import ROWS_A_COORDINATE
 from .solution import Control, Run
 
 FRACTIONS = (16, 4)  # of the rows
+PART_ENTRIES = 2**22  # of X that are copied, at most
 NOISE = 0.05  # of the part's own error, down to which its optimum is sought
 WIDE_ROWS = 10_000  # of a part, at least, where Hessians are too large to be factored
 ROUGH = 1e-2  # of the null objective: how near its optimum is then sought
@@ -44,18 +45,20 @@ def rough_start(
     iterations : int
         That they took.
     """
-    iterations = 0
+    iterations = rows = 0
     n, size = objective.design.n, objective.hessian_size
+    most = int(PART_ENTRIES / max(1.0, objective.design.entries_a_row))
     wide = not can_factor(objective)
     if control.near or (objective.lambda2 == 0).any() or (wide and can_factor_by_class(objective)):
         return start, 0
     for fraction in FRACTIONS:
         if control.stopped:
             break
-        if n // fraction < (WIDE_ROWS if wide else ROWS_A_COORDINATE * size):
+        before, rows = rows, min(n // fraction, most)
+        if rows < max(2 * before, WIDE_ROWS if wide else ROWS_A_COORDINATE * size):
             continue
         at = start if iterations else None
-        part = objective.take_rows(*stratified_rows(objective, n // fraction, at))
+        part = objective.take_rows(*stratified_rows(objective, rows, at))
         goal = np.full(objective.n_problems, NOISE * size / part.design.n)
         if wide:  # the penalty, not the rows, keeps the coefficients small
             goal = ROUGH * objective.null_value()
