@@ -22,7 +22,8 @@ from sk_softmax._solvers.table import SOLVERS, choose
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 MODULES = (
     "_curvature",
-    "_design",
+    "_design.chunks",
+    "_design.dense",
     "_factor",
     "_kernels.tiles",
     "_kernels.transpose",

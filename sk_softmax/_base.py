@@ -21,7 +21,7 @@ from ._typing import Array
 from ._validation import TrainingData, check_prediction_data, check_training_data
 
 if TYPE_CHECKING:
-    from ._design import Design
+    from ._design.make import Design
     from ._objective import Objective
     from ._solvers.solution import Solution
 

@@ -11,16 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.linalg import blas
 
-from ._design import (
-    BUFFER_BYTES,
-    MOST_ROWS,
-    CSRDesign,
-    Design,
-    Target,
-    block_rows,
-    blocks_of,
-    cut,
-)
+from ._design.chunks import BUFFER_BYTES, MOST_ROWS, block_rows, blocks_of, cut
+from ._design.csr import CSRDesign
+from ._design.make import Design
+from ._design.target import Target
 from ._kernels.columns import class_products, sigmoid_columns, softmax_columns
 from ._kernels.curvature import fold_and_centre
 from ._kernels.hessian import assemble, dense_gram, dense_hessian, dense_support_hessian

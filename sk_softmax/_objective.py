@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from ._curvature import Curvature
-from ._design import Design, Target, blocks_of, cut, make_design
+from ._design.chunks import blocks_of, cut
+from ._design.make import Design, make_design
+from ._design.target import Target
 from ._threads import Workers
 from ._typing import Array
 

@@ -8,8 +8,11 @@ import pytest
 from problems import DENSE, STORAGE, CountingWorkers, half_empty, over
 from scipy import sparse
 
-from sk_softmax import _design
-from sk_softmax._design import CSRDesign, DenseDesign, Target, make_design
+from sk_softmax._design import chunks, dense
+from sk_softmax._design.csr import CSRDesign
+from sk_softmax._design.dense import DenseDesign
+from sk_softmax._design.make import make_design
+from sk_softmax._design.target import Target
 from sk_softmax._threads import Workers
 
 CLASSES = 4
@@ -64,9 +67,9 @@ def assert_sums(results, exact, scale):
 @pytest.fixture
 def many_chunks(monkeypatch):
     """As many chunks as there may be, and threads whenever there are several."""
-    monkeypatch.setattr(_design, "CHUNK_WORK", 1)
-    monkeypatch.setattr(_design, "ENTRY_WORK", 0)
-    monkeypatch.setattr(_design, "WORTH", 0)
+    monkeypatch.setattr(chunks, "CHUNK_WORK", 1)
+    monkeypatch.setattr(chunks, "ENTRY_WORK", 0)
+    monkeypatch.setattr(chunks, "WORTH", 0)
 
 
 # ---- sweeps ---------------------------------------------------------------------------------
@@ -87,13 +90,13 @@ def test_sweep_equals_the_twin(store, make_target, n, p):
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_sweep_with_a_single_output_equals_the_twin(store, more, monkeypatch):
     """On both sides of where dense rows are no longer turned, in place and by three in scratch."""
-    p = _design.UNTURNED + more
+    p = dense.UNTURNED + more
     X, y, s = rows_of(70, p)
     target = ova_target(y, s).take_outputs(np.array([1]))
     W, b = weights_for(target, p)
     design = make_design(store(X))
     assert_sums(design.sweep(target, W, b, Workers(1)), twin_sweep(X, target, W, b), scale=70)
-    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * p * 3)
+    monkeypatch.setattr(dense, "BLOCK_BYTES", 8 * p * 3)
     design = make_design(store(X))
     assert_sums(design.sweep(target, W, b, Workers(1)), twin_sweep(X, target, W, b), scale=70)
 
@@ -106,7 +109,7 @@ def test_sweep_in_many_chunks_equals_the_twin(store, make_target, many_chunks):
     W, b = weights_for(target, 5)
     workers = CountingWorkers()
     sweep = make_design(store(X)).sweep(target, W, b, workers)
-    assert workers.parts[0] == _design.CHUNKS
+    assert workers.parts[0] == chunks.CHUNKS
     assert_sums(sweep, twin_sweep(X, target, W, b), scale=70)
 
 
@@ -130,7 +133,7 @@ def test_the_number_of_threads_changes_no_bit(store, make_target, many_chunks):
 def test_blocks_in_scratch_equal_the_twin(store, monkeypatch):
     """Rows that kernels cannot read where they are, some at a time."""
     X, y, s = rows_of(70, 5)
-    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * 5 * 3)  # three rows
+    monkeypatch.setattr(dense, "BLOCK_BYTES", 8 * 5 * 3)  # three rows
     design = make_design(store(X))
     taken = []
     for (rows, block, first), start in zip(
@@ -152,7 +155,7 @@ def test_chunks_are_few_where_their_gradients_are_large(monkeypatch, many_chunks
     target = softmax_target(y, s)
     W, b = weights_for(target, 5)
     for buffers in (0, 1, 3):
-        monkeypatch.setattr(_design, "BUFFER_BYTES", buffers * _design.in_tiles(W, b).nbytes)
+        monkeypatch.setattr(chunks, "BUFFER_BYTES", buffers * dense.in_tiles(W, b).nbytes)
         workers = CountingWorkers()
         sweep = DenseDesign(X).sweep(target, W, b, workers)
         assert workers.parts == [max(1, buffers)]
@@ -162,12 +165,12 @@ def test_chunks_are_few_where_their_gradients_are_large(monkeypatch, many_chunks
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 100])
 @pytest.mark.parametrize("count", [0, 1, 3, 16])
 def test_chunks_cover_all_rows_once(n, count):
-    chunks = []
-    work = count * _design.CHUNK_WORK
-    _design.cut(Workers(1), lambda chunk: chunks.append(chunk) or (), n, work)
-    assert len(chunks) == max(1, min(count, n))
-    np.testing.assert_array_equal(np.concatenate([np.arange(n)[c] for c in chunks]), np.arange(n))
-    sizes = [c.stop - c.start for c in chunks]
+    parts = []
+    work = count * chunks.CHUNK_WORK
+    chunks.cut(Workers(1), lambda chunk: parts.append(chunk) or (), n, work)
+    assert len(parts) == max(1, min(count, n))
+    np.testing.assert_array_equal(np.concatenate([np.arange(n)[c] for c in parts]), np.arange(n))
+    sizes = [c.stop - c.start for c in parts]
     assert max(sizes) - min(sizes) <= 1
 
 
@@ -175,10 +178,10 @@ def test_balanced_chunks_have_about_equal_numbers_of_entries():
     rng = np.random.default_rng(0)
     lengths = rng.geometric(0.05, size=400)
     indptr = np.concatenate([[0], np.cumsum(lengths)])
-    chunks = _design._balanced_chunks(indptr, 8)
-    covered = np.concatenate([np.arange(400)[c] for c in chunks])
+    parts = chunks.balanced_chunks(indptr, 8)
+    covered = np.concatenate([np.arange(400)[c] for c in parts])
     np.testing.assert_array_equal(covered, np.arange(400))
-    entries = [indptr[c.stop] - indptr[c.start] for c in chunks]
+    entries = [indptr[c.stop] - indptr[c.start] for c in parts]
     assert max(entries) <= indptr[-1] / 8 + lengths.max()
 
 
@@ -223,7 +226,7 @@ def test_class_sums_and_moments(store):
 
 @over("store", DENSE)
 def test_class_sums_and_moments_by_blocks(store, monkeypatch):
-    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * 5 * 3)
+    monkeypatch.setattr(dense, "BLOCK_BYTES", 8 * 5 * 3)
     design = make_design(store(half_empty(70, 5)))
     assert len(list(design.native_blocks())) == 24
     assert_class_sums_and_moments(store)
@@ -281,13 +284,13 @@ def test_taken_rows_and_features_sweep_as_such(store):
 @pytest.mark.parametrize("q", [0, 1, 3, 63, 64, 65, 256, 257, 5000])
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 63, 64, 65, 127, 128, 500, 512, 513, 4096, 100_003])
 def test_blocks_of_rows_are_whole_registers_of_about_equal_numbers(n, q):
-    rows = _design.block_rows(q, n)
-    assert rows % _design.LANES == 0
-    assert rows % (8 * _design.LANES) != 0
-    most = np.clip(_design.CACHED // max(q, 1), _design.FEWEST_ROWS, _design.MOST_ROWS)
-    assert 0 < rows <= most + 2 * _design.LANES
+    rows = chunks.block_rows(q, n)
+    assert rows % chunks.LANES == 0
+    assert rows % (8 * chunks.LANES) != 0
+    most = np.clip(chunks.CACHED // max(q, 1), chunks.FEWEST_ROWS, chunks.MOST_ROWS)
+    assert 0 < rows <= most + 2 * chunks.LANES
     share = max(1, -(-n // max(1, -(-n // most))))
-    assert share <= rows < share + 2 * _design.LANES
+    assert share <= rows < share + 2 * chunks.LANES
 
 
 @pytest.mark.parametrize("K", range(1, 10))
@@ -295,7 +298,7 @@ def test_coefficients_are_filled_up_to_tiles(K):
     """With zeros, to a multiple of 4 outputs, unless just one would be left beside tiles."""
     rng = np.random.default_rng(0)
     W, b = rng.normal(size=(K, 3)), rng.normal(size=K)
-    V = _design.in_tiles(W, b)
+    V = dense.in_tiles(W, b)
     np.testing.assert_array_equal(V[:K], np.column_stack([W, b]))
     assert len(V) == {1: 1, 2: 4, 3: 4, 4: 4, 5: 5, 6: 8, 7: 8, 8: 8, 9: 9}[K]
     assert not V[K:].any()

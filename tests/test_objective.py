@@ -8,7 +8,8 @@ import pytest
 from problems import LOSSES, PENALTIES, CountingWorkers, make_problem
 from scipy import sparse
 
-from sk_softmax import _curvature, _design
+from sk_softmax import _curvature
+from sk_softmax._design import chunks, dense
 from sk_softmax._preconditioner import Centring
 
 over_losses = pytest.mark.parametrize("loss", LOSSES)
@@ -121,15 +122,15 @@ def test_values_are_kept_by_problem():
 
 @over_losses
 def test_the_number_of_threads_changes_no_bit(loss, monkeypatch):
-    monkeypatch.setattr(_design, "CHUNK_WORK", 1)
-    monkeypatch.setattr(_design, "ENTRY_WORK", 0)
-    monkeypatch.setattr(_design, "WORTH", 0)
+    monkeypatch.setattr(chunks, "CHUNK_WORK", 1)
+    monkeypatch.setattr(chunks, "ENTRY_WORK", 0)
+    monkeypatch.setattr(chunks, "WORTH", 0)
     problem = make_problem(loss)
     (point,) = problem.points(1)
     alone = problem.objective().loss_gradient(point)
     with CountingWorkers(3) as workers:
         together = problem.objective(workers).loss_gradient(point)
-    assert workers.parts == [_design.CHUNKS]
+    assert workers.parts == [chunks.CHUNKS]
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -259,7 +260,7 @@ def along(monkeypatch):
 
     def patch(path):
         for name, value in PATHS[path].items():
-            module = _design if hasattr(_design, name) else _curvature
+            module = chunks if hasattr(chunks, name) else _curvature
             monkeypatch.setattr(module, name, value)
 
     return patch
@@ -338,7 +339,7 @@ def test_the_hessian_on_a_support_is_a_part_of_the_whole(
 @over_storage
 @over_intercepts
 def test_curvature_is_the_diagonal_of_the_hessian(loss, storage, fit_intercept, monkeypatch):
-    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * 4 * 16)  # several blocks
+    monkeypatch.setattr(dense, "BLOCK_BYTES", 8 * 4 * 16)  # several blocks
     objective = make_problem(loss, "l2", storage, fit_intercept).objective()
     (point,) = make_problem(loss, "l2", storage, fit_intercept).points(1)
     diagonal = np.einsum("mdd->md", objective.hessian(point)).reshape(point.shape)
@@ -369,7 +370,7 @@ def test_uncertainty_is_a_weighted_covariance(storage, fit_intercept):
 @over_storage
 @over_intercepts
 def test_the_hessian_times_a_vector(loss, storage, fit_intercept, monkeypatch):
-    monkeypatch.setattr(_design, "BLOCK_BYTES", 8 * 4 * 16)  # several blocks
+    monkeypatch.setattr(dense, "BLOCK_BYTES", 8 * 4 * 16)  # several blocks
     problem = make_problem(loss, "none", storage, fit_intercept)
     objective = problem.objective()
     point, V = problem.points(2)

@@ -13,7 +13,8 @@ from problems import LOSSES, PENALTIES, CountingWorkers, Problem, make_problem, 
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from sklearn.datasets import load_digits, load_wine, make_classification
 
-from sk_softmax import _design, _preconditioner
+from sk_softmax import _preconditioner
+from sk_softmax._design import chunks
 from sk_softmax._objective import Objective
 from sk_softmax._solvers import (
     certificate,
@@ -880,15 +881,15 @@ def test_evaluations_for_features_in_other_units(case, coupled, seed):
 @over_three_losses
 @pytest.mark.parametrize("storage", ["C", "F", "CSR"])
 def test_neither_threads_nor_repetition_change_a_bit(solver, penalty, loss, storage, monkeypatch):
-    monkeypatch.setattr(_design, "CHUNK_WORK", 1)
-    monkeypatch.setattr(_design, "ENTRY_WORK", 0)
-    monkeypatch.setattr(_design, "WORTH", 0)
+    monkeypatch.setattr(chunks, "CHUNK_WORK", 1)
+    monkeypatch.setattr(chunks, "ENTRY_WORK", 0)
+    monkeypatch.setattr(chunks, "WORTH", 0)
     problem = make_problem(loss, penalty, storage)
     results = [solve(problem.objective(), solver) for _ in range(2)]
     for n_threads in (2, 3):
         with CountingWorkers(n_threads) as workers:
             results.append(solve(problem.objective(workers), solver))
-        assert max(workers.parts) == _design.CHUNKS
+        assert max(workers.parts) == chunks.CHUNKS
     for result in results[1:]:
         for name in ("coef", "intercept", "objective", "optimality", "dual_gap", "n_iter"):
             np.testing.assert_array_equal(getattr(result, name), getattr(results[0], name))

@@ -23,7 +23,7 @@ from .._validation import TrainingData, weighted
 from .tasks import FoldTasks, GridTasks
 
 if TYPE_CHECKING:
-    from .._design import Design
+    from .._design.make import Design
     from .._objective import Objective
 
 COPIED = 2**26  # bytes of X up to which a fold has a copy of its rows
@@ -56,7 +56,8 @@ class Rows:
 
         Without a penalty it matters which rows there are: their classes may be separated.
         """
-        from .._design import CSRDesign, make_design
+        from .._design.csr import CSRDesign
+        from .._design.make import make_design
 
         parts = (X.data, X.indices, X.indptr) if sparse.issparse(X) else (X,)
         if sum(part.nbytes for part in parts) <= COPIED or not finite:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._design import CSRDesign
+from .._design.csr import CSRDesign
 from .._kernels.conjugate_gradient import advance, finish_product, turn
 from .._objective import Objective
 from .._preconditioner import Diagonal

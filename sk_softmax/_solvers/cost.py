@@ -4,7 +4,7 @@ Costs are in multiplications of a large matrix product, of which a core makes so
 nanosecond.  Other work counts as many as take the same time; the factors were measured.
 """
 
-from .._design import CSRDesign
+from .._design.csr import CSRDesign
 from .._objective import Objective
 from .._preconditioner import (
     can_factor,

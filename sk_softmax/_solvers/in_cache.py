@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._design import WORTH
+from .._design.chunks import worth_threads
 from .._kernels.tiles import LANES
 from .._objective import Objective
 from .._preconditioner import Centring
@@ -138,7 +138,7 @@ class _Problems:
         def solve(group: slice) -> tuple[Array, Array]:
             return self._solve_group(group, problems, allowed)
 
-        found = objective.workers.map(solve, self.groups, work >= WORTH)
+        found = objective.workers.map(solve, self.groups, worth_threads(work))
         made = np.concatenate([made for made, _ in found], axis=1)
         return made, max(int(rows.max()) for _, rows in found)
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._design import CSRDesign
+from .._design.csr import CSRDesign
 from .._objective import Objective
 from .._preconditioner import (
     Change,

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from .._design import CSRDesign
+from .._design.csr import CSRDesign
 from .._kernels.coordinate_descent import descend, descend_columns
 from .._objective import Objective
 from .._preconditioner import Centring, stratified_rows

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import lapack, qr
 
-from .._design import make_design
+from .._design.make import make_design
 from .._objective import Objective
 from .._preconditioner import Centring, can_factor, factorable
 from .._typing import Array

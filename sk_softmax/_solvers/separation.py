@@ -35,7 +35,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from .._curvature import add_square, mirrored
-from .._design import blocks_of, cut
+from .._design.chunks import blocks_of, cut
 from .._objective import Objective
 from .._preconditioner import factorable, stratified_rows
 from .._typing import Array

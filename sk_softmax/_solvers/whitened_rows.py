@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._design import blocks_of
+from .._design.chunks import blocks_of
 from .._factor import SINGULAR
 from .._objective import Objective
 from .._preconditioner import CONSTANT

@@ -1,0 +1,189 @@
+"""A dense X as the kernels take it, whole or by rows."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .._kernels.dense import dense_curvature_product, dense_sigmoid, dense_softmax, one_sigmoid
+from .._threads import Workers
+from .._typing import Array
+from .chunks import ROW_WORK, block_rows, blocks_of, cut
+from .target import FEW_CLASSES, Target, one_hot, weights_by_class
+
+KERNEL_TYPES = (np.float64, np.float32)
+UNTURNED = 16  # features from which loops over them suit a single output better
+BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
+PRODUCT_ROWS = 4096  # rows whose probabilities are made at a time, where they are not kept
+
+
+class DenseDesign:
+    """A dense X, read in place whatever its order and dtype.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+    """
+
+    def __init__(self, X: Array) -> None:
+        self.X = X.view()
+        self.X.flags.writeable = False  # one kernel signature for read-only and other input
+        self.n, self.p = X.shape
+        self._direct = X.dtype in KERNEL_TYPES and X.flags.c_contiguous
+        self._step = max(1, min(1024, BLOCK_BYTES // (8 * max(1, self.p))))
+
+    def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
+        """Loss, and its gradient by W and by b, in one pass over X.
+
+        Returns
+        -------
+        loss : ndarray of shape (1,) for softmax, (K,) else
+        G : ndarray of shape (K, p)
+        g : ndarray of shape (K,)
+        """
+        K, V = W.shape[0], in_tiles(W, b)
+
+        def part(chunk: slice) -> tuple[Array, Array]:
+            G, loss = np.zeros_like(V), np.zeros(1 if target.softmax else K)
+            for rows, X, first in self._blocks(chunk):
+                y, s = target.y[rows], target.s[rows]
+                block = block_rows(self.p + 1, y.size)
+                if target.softmax:
+                    loss += dense_softmax(X, first, y, s, V, K, block, G)
+                    continue
+                sides = target.columns, target.positive, target.negative
+                if K == 1 and self.p >= UNTURNED:
+                    side = target.sides_of(0)
+                    loss += one_sigmoid(X, first, y, s, *side, V, block, G)
+                else:
+                    dense_sigmoid(X, first, y, s, *sides, V, block, G, loss)
+            return loss, G
+
+        loss, G = cut(workers, part, self.n, self.work(K), V.size)
+        return loss, G[:K, : self.p], G[:K, self.p]
+
+    @property
+    def entries_a_row(self) -> float:
+        """Stored numbers of a row."""
+        return float(self.p)
+
+    def work(self, K: int) -> int:
+        """Multiplications in a sweep with K outputs."""
+        return self.n * K * (self.p + ROW_WORK)
+
+    def squares(self, D: Array, center: Array, workers: Workers) -> Array:
+        """sum_i d_ik (x_ij - center_j)^2, (K, p), for D (n, K)."""
+        result = np.zeros((D.shape[1], self.p))
+        for rows, X in self.native_blocks():
+            result += D[rows].T @ np.square(X - center)
+        return result
+
+    def logits(self, rows: slice | Array, Wt: Array, b: Array) -> Array:
+        """W x + b for a range of rows, or some rows, (m, K)."""
+        return np.asarray(self.X[rows], dtype=np.float64) @ Wt + b
+
+    def curvature_product(
+        self,
+        target: Target,
+        state: Callable[[slice], Array],
+        V: Array,
+        v: Array,
+        center: Array,
+        workers: Workers,
+    ) -> tuple[Array, ...]:
+        """A Hessian of the mean loss times a direction, in one pass over X.
+
+        Parameters
+        ----------
+        target : Target
+        state : callable
+            For a range of rows what `couple_rows` takes, (m, K).
+        V, v : ndarray of shape (K, p) and (K,)
+            The direction, in the coordinates in which rows are centred by ``center``.
+
+        Returns
+        -------
+        G, g : ndarray of shape (K, p) and (K,)
+        """
+
+        K, direction = v.size, in_tiles(V, v)
+
+        def part(chunk: slice) -> tuple[Array]:
+            G = np.zeros_like(direction)
+            for rows, X, first in self._blocks(chunk, PRODUCT_ROWS):
+                s = target.s[rows]
+                block = block_rows(self.p + 1, s.size)
+                dense_curvature_product(
+                    X, first, center, state(rows), s, target.softmax, direction, block, G
+                )
+            return (G,)
+
+        (G,) = cut(workers, part, self.n, self.work(K), direction.size)
+        return G[:K, : self.p], G[:K, self.p]
+
+    def _blocks(self, rows: slice, size: int = 2**62) -> Iterator[tuple[slice, Array, int]]:
+        """Blocks of rows, each with an array for the kernels and the number of its first row there.
+
+        The array is X itself, where it is of their kind, else a copy of the block.
+        """
+        if self._direct:
+            for block in blocks_of(rows, size):
+                yield block, self.X, block.start
+            return
+        scratch = np.empty((self._step, self.p))
+        for block in blocks_of(rows, self._step):
+            np.copyto(scratch[: block.stop - block.start], self.X[block])
+            view = scratch.view()
+            view.flags.writeable = False
+            yield block, view, 0
+
+    def row_blocks(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
+        """Blocks of at most ``size`` rows as float64 arrays, with their row numbers."""
+        for block in blocks_of(rows, size):
+            yield block, np.asarray(self.X[block], dtype=np.float64)
+
+    def native_blocks(self) -> Iterator[tuple[slice, Any]]:
+        """Blocks of rows fit for ``X @ B`` and ``X.T @ C``."""
+        for rows in blocks_of(slice(0, self.n), self._step):
+            yield rows, np.asarray(self.X[rows], dtype=np.float64)
+
+    def class_sums(self, y: Array, s: Array, n_classes: int) -> Array:
+        """sum_i s_i [y_i = k] x_i, (n_classes, p)."""
+        result = np.zeros((n_classes, self.p))
+        for rows, X in self.native_blocks():
+            if n_classes <= FEW_CLASSES:
+                result += weights_by_class(y[rows], s[rows], n_classes).T @ X
+            else:
+                result += one_hot(y[rows], s[rows], n_classes).T @ X
+        return result
+
+    def moments(self, s: Array) -> tuple[Array, Array]:
+        """sum_i s_i x_i and sum_i s_i x_i^2, each (p,)."""
+        first, second = np.zeros((2, self.p))
+        for rows, X in self.native_blocks():
+            first += s[rows] @ X
+            second += s[rows] @ (X * X)
+        return first, second
+
+    def squared_distances(self, center: Array, weight: Array) -> Array:
+        """sum_j weight_j (x_ij - center_j)^2 for each row, (n,)."""
+        result = np.empty(self.n)
+        shift = center * weight
+        for rows, X in self.native_blocks():
+            result[rows] = np.square(X) @ weight - 2 * (X @ shift)
+        return np.maximum(result + center @ shift, 0.0)
+
+    def take_rows(self, rows: Array) -> "DenseDesign":
+        return DenseDesign(self.X[rows])
+
+    def take_features(self, features: Array) -> "DenseDesign":
+        """The chosen columns, copied to C order."""
+        return DenseDesign(np.ascontiguousarray(self.X[:, features], dtype=np.float64))
+
+
+def in_tiles(W: Array, b: Array) -> Array:
+    """W (K, p) and b (K,) as (at least K, p + 1), filled up with 0 for kernels' tiles of 4."""
+    K, p = W.shape
+    V = np.zeros((K if K % 4 == 1 else K + -K % 4, p + 1))
+    V[:K, :p], V[:K, p] = W, b
+    return V
