@@ -7,6 +7,7 @@ import pytest
 from problems import LOSSES, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 
+from sk_softmax._design import chunks
 from sk_softmax._kernels import newton as kernels
 from sk_softmax._preconditioner import Centring
 from sk_softmax._solvers import in_cache
@@ -347,7 +348,7 @@ def test_a_class_rare_in_a_sample(small_blocks, calls, call_by_call):
 @over_losses
 @over_storage
 def test_the_number_of_threads_changes_no_bit(loss, storage, small_blocks, monkeypatch):
-    monkeypatch.setattr(in_cache, "WORTH", 0)
+    monkeypatch.setattr(chunks, "WORTH", 0)
     problem = make_problem(loss, "l2", storage, n=2100)
     results = []
     for n_threads in (1, 2, 1):
