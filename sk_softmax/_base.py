@@ -2,11 +2,13 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ._solvers.solution import Solution
 
 LARGEST = np.finfo(np.float64).max
+BLOCK_ENTRIES = 2**17  # of X whose rows are classified at a time
 
 
 class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
@@ -238,18 +241,36 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
 
     # ---- prediction ---------------------------------------------------------------------
 
-    def _raw(self, X: Any) -> tuple[Array, Any]:
-        """Logits (n, K) in float64, finite, and the dtype that results should have."""
+    def _predicted(self, X: Any, of: Callable[[Array, Any], Array]) -> Array:
+        """What ``of`` makes of finite logits (m, K) in float64 and X's dtype, for all rows of X.
+
+        Block by block of rows, which stay in the cache: large arrays in between are slow.
+        """
         check_is_fitted(self)
         X = check_prediction_data(self, X)
-        raw = self._product(X, 1.0)
-        overflown = ~np.isfinite(raw).all(axis=1)
-        if overflown.any():  # the same logits, from smaller numbers
-            small = 2.0**-600
-            with np.errstate(over="ignore"):
-                raw[overflown] = self._product(X[overflown], small) / small
-            np.clip(raw, -LARGEST, LARGEST, out=raw)
-        return raw, X.dtype
+        n, p = X.shape
+        product = self._product(X, 1.0) if sparse.issparse(X) else None  # slices would be copies
+        size = max(1, BLOCK_ENTRIES // max(1, p))
+
+        def block(start: int) -> Array:
+            rows = slice(start, start + size)
+            raw = self._product(X[rows], 1.0) if product is None else product[rows]
+            overflown = ~np.isfinite(raw).all(axis=1)
+            if overflown.any():  # the same logits, from smaller numbers
+                small = 2.0**-600
+                with np.errstate(over="ignore"):
+                    raw[overflown] = self._product(X[rows][overflown], small) / small
+                np.clip(raw, -LARGEST, LARGEST, out=raw)
+            return of(raw, X.dtype)
+
+        first = block(0)
+        if n <= size:
+            return first
+        result = np.empty((n, *first.shape[1:]), dtype=first.dtype)
+        result[:size] = first
+        for start in range(size, n, size):
+            result[start : start + size] = block(start)
+        return result
 
     def _product(self, X: Any, scale: float) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -269,10 +290,13 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
         raw : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
             With two classes, positive values speak for ``classes_[1]``. In X's dtype.
         """
-        raw, dtype = self._raw(X)
-        limits = np.finfo(dtype)
-        raw = np.clip(raw, limits.min, limits.max).astype(dtype, copy=False)
-        return raw[:, 0] if raw.shape[1] == 1 else raw
+
+        def in_range(raw: Array, dtype: Any) -> Array:
+            limits = np.finfo(dtype)
+            raw = np.clip(raw, limits.min, limits.max).astype(dtype, copy=False)
+            return raw[:, 0] if raw.shape[1] == 1 else raw
+
+        return self._predicted(X, in_range)
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each row.
@@ -285,8 +309,11 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
         -------
         labels : ndarray of shape (n_samples,)
         """
-        raw, _ = self._raw(X)
-        codes = (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
+
+        def codes_of(raw: Array, dtype: Any) -> Array:
+            return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
+
+        codes = self._predicted(X, codes_of)
         return self.classes_[codes]
 
     def predict_proba(self, X: Any) -> Array:
@@ -301,8 +328,9 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
         probability : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``, in X's dtype.
         """
-        raw, dtype = self._raw(X)
-        return np.exp(self._log_probability(raw)).astype(dtype, copy=False)
+        return self._predicted(
+            X, lambda raw, dtype: self._probability(raw).astype(dtype, copy=False)
+        )
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithm of `predict_proba`, finite where that underflows to 0.
@@ -315,9 +343,11 @@ class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, B
         -------
         log_probability : ndarray of shape (n_samples, n_classes)
         """
-        raw, dtype = self._raw(X)
-        log_probability = self._log_probability(raw)
-        return in_dtype(log_probability, dtype)
+        return self._predicted(X, lambda raw, dtype: in_dtype(self._log_probability(raw), dtype))
+
+    def _probability(self, raw: Array) -> Array:
+        """Probabilities (n, n_classes) that sum to 1, from logits (n, K), which may change."""
+        return np.exp(self._log_probability(raw))
 
     @abstractmethod
     def _log_probability(self, raw: Array) -> Array:
@@ -345,6 +375,15 @@ def log_sigmoid(z: Array) -> Array:
 def two_columns(z: Array) -> Array:
     """log(1 - p) and log(p) for the logits (n, 1) of two classes."""
     return np.column_stack([log_sigmoid(-z[:, 0]), log_sigmoid(z[:, 0])])
+
+
+def softmax(z: Array) -> Array:
+    """Softmax by row, in place."""
+    with np.errstate(over="ignore"):
+        z -= z.max(axis=1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=1, keepdims=True)
+    return z
 
 
 def log_softmax(z: Array) -> Array:

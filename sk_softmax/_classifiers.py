@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ._base import LinearClassifier, in_dtype, log_sigmoid, log_softmax, two_columns
+from ._base import LinearClassifier, in_dtype, log_sigmoid, log_softmax, softmax, two_columns
 from ._typing import Array
 
 
@@ -98,6 +98,9 @@ class SoftmaxClassifier(LinearClassifier):
     """
 
     _coupled = True
+
+    def _probability(self, raw: Array) -> Array:
+        return super()._probability(raw) if raw.shape[1] == 1 else softmax(raw)
 
     def _log_probability(self, raw: Array) -> Array:
         return two_columns(raw) if raw.shape[1] == 1 else log_softmax(raw)
@@ -216,6 +219,8 @@ class OvAClassifier(LinearClassifier):
         -------
         log_probability : ndarray of shape (n_samples, n_classes)
         """
-        raw, dtype = self._raw(X)
-        log_probability = two_columns(raw) if raw.shape[1] == 1 else log_sigmoid(raw)
-        return in_dtype(log_probability, dtype)
+
+        def logarithms(raw: Array, dtype: Any) -> Array:
+            return in_dtype(two_columns(raw) if raw.shape[1] == 1 else log_sigmoid(raw), dtype)
+
+        return self._predicted(X, logarithms)

@@ -235,6 +235,7 @@ class Curvature:
             return (total,)
 
         n = self.design.n if rows is None else rows.size
+        self._forget_sums((n_pairs, q, q))
         return cut(self.workers, part, n, n * n_pairs * q * q // TILED, n_pairs * q * q)[0]
 
     def _sums_of(self, chunk: slice, shape: tuple[int, ...]) -> Array:
@@ -245,6 +246,11 @@ class Curvature:
         total = self._sums[key]
         total[:] = 0.0
         return total
+
+    def _forget_sums(self, shape: tuple[int, ...]) -> None:
+        """Let go of the memory for sums of other shapes."""
+        for key in [key for key in self._sums if key[1] != shape]:
+            del self._sums[key]
 
     @cached_property
     def _sums(self) -> dict[tuple[int, tuple[int, ...]], Array]:
@@ -373,6 +379,7 @@ class Curvature:
 
         n = self.design.n if rows is None else rows.size
         entries = int((sizes**2).sum())
+        self._forget_sums(shape)
         (total,) = cut(self.workers, part, n, n * entries // TILED, int(np.prod(shape)))
         return [mirrored(H[:size, :size]) for H, size in zip(total, sizes, strict=True)]
 

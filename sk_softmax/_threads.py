@@ -13,7 +13,8 @@ from functools import cache
 from itertools import count
 from typing import Any, TypeVar
 
-from joblib import effective_n_jobs
+from joblib import cpu_count
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -25,9 +26,9 @@ def thread_count(n_jobs: int | None) -> int:
     Parameters
     ----------
     n_jobs : int or None
-        ``None``: what ``numba.get_num_threads()`` allows (joblib's workers and the environment
-        variable ``NUMBA_NUM_THREADS`` limit it).  Otherwise as joblib understands it: -1 is all
-        processors, -2 all but one.
+        ``None``: what ``numba.get_num_threads()`` allows (joblib's processes and the environment
+        variable ``NUMBA_NUM_THREADS`` limit it); 1 beside joblib's other threads.  Otherwise as
+        joblib understands it: -1 is all processors, -2 all but one.
 
     Returns
     -------
@@ -42,8 +43,16 @@ def thread_count(n_jobs: int | None) -> int:
     if n_jobs is None:
         from numba import get_num_threads
 
-        return int(get_num_threads())
-    return int(effective_n_jobs(n_jobs))
+        return 1 if _beside_others() else int(get_num_threads())
+    if n_jobs == 0:
+        raise ValueError("n_jobs == 0 has no meaning: it is a number of threads, or -1 for all.")
+    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+
+
+def _beside_others() -> bool:
+    """Whether joblib runs several of us without a limit to each one's threads; loky has one."""
+    nested = get_active_backend()[0].nesting_level
+    return bool(nested) and "NUMBA_NUM_THREADS" not in os.environ
 
 
 class Workers:

@@ -9,6 +9,7 @@ from kernel_cases import needs_jit
 from scipy import sparse
 from scipy.optimize import minimize
 
+from sk_softmax import SoftmaxClassifier
 from sk_softmax._solvers import samples
 
 pytestmark = needs_jit  # plain Python takes hours over so many rows
@@ -110,6 +111,14 @@ def test_a_memory_mapped_x_is_read_where_it_is(Classifier, tmp_path):
 # ---- sparse ---------------------------------------------------------------------------------
 
 ARRAYS = ("data", "indices", "indptr")
+
+
+@no_cycles
+def test_supports_of_many_sizes_take_turns_in_memory():
+    """L1: working sets grow and shrink, and each has a Hessian of another size."""
+    X, y = rows(200_000, 40, 20)
+    classifier = SoftmaxClassifier(l1_ratio=1.0, C=1e-2, tol=1e-3)
+    assert peak_of_fit(classifier, X, y) < LIMIT + COPIES * classifier.coef_.nbytes
 
 
 @pytest.fixture(scope="module")

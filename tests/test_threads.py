@@ -1,11 +1,14 @@
 """Threads: BLAS at one thread for as long as any fit runs, and work in order over a pool."""
 
+import multiprocessing
 import os
 import threading
+import warnings
 
 import numba
 import numpy as np
 import pytest
+from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
 
 from sk_softmax._threads import Workers, _blas_limit, _BlasLimit, one_blas_thread, thread_count
@@ -264,10 +267,7 @@ def test_an_exception_in_a_part_reaches_the_caller(n_threads):
 
 @pytest.fixture
 def _eight_processors(monkeypatch):
-    for owner in ("os", "multiprocessing", "joblib.parallel.mp"):
-        monkeypatch.setattr(f"{owner}.cpu_count", lambda: 8)
-    monkeypatch.setattr("joblib.parallel.cpu_count", lambda *_, **__: 8)
-    monkeypatch.setattr("joblib._parallel_backends.cpu_count", lambda *_, **__: 8)
+    monkeypatch.setattr("sk_softmax._threads.cpu_count", lambda: 8)
 
 
 @pytest.mark.usefixtures("_eight_processors")
@@ -291,6 +291,32 @@ def test_none_is_what_numba_is_allowed(allowed):
         assert thread_count(None) == allowed
     finally:
         numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
+def test_none_is_one_thread_beside_joblib_s_others(backend, monkeypatch):
+    """Processes of loky are limited by joblib; these backends limit nothing."""
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    with parallel_config(backend=backend):
+        counts = Parallel(n_jobs=2)(delayed(thread_count)(None) for _ in range(4))
+    assert counts == [1] * 4
+    assert thread_count(None) == numba.get_num_threads()
+
+
+def threads_in_a_daemon(send):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        send.send(thread_count(2))
+
+
+def test_threads_in_a_daemon_are_not_joblib_s_processes():
+    receive, send = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=threads_in_a_daemon, args=(send,), daemon=True)
+    child.start()
+    child.join(60)
+    assert receive.poll()
+    assert receive.recv() == 2
 
 
 def test_numpy_has_a_blas_that_is_found():

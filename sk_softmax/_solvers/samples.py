@@ -67,4 +67,5 @@ def rough_start(
         minimise(run)
         start = run.point
         iterations += run.iterations
+        del part, run  # before the next one is made
     return start, iterations
