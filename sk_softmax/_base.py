@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._solvers.solution import Solution
 
 LARGEST = np.finfo(np.float64).max
-BLOCK_ENTRIES = 2**17  # of X whose rows are classified at a time
+BLOCK_ENTRIES = 2**16  # of X whose rows are classified at a time
 
 
 class LinearClassifier(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
