@@ -238,10 +238,10 @@ def main(argv=None):
             limits = options.time_limit, options.repeats
             lines.append(run_study(study, options.data_dir, *limits, progress.show))
         progress.step()
-    text = f"{INTRODUCTION}\n{table(COLUMNS, lines)}"
-    if options.output:
-        options.output.write_text(text, encoding="utf-8")
-    print(text)
+        report = f"{INTRODUCTION}\n{table(COLUMNS, lines)}"
+        if options.output:  # after each study: what comes may take long
+            options.output.write_text(report, encoding="utf-8")
+    print(report)
 
 
 if __name__ == "__main__":
