@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ._base import LinearClassifier, in_dtype, log_sigmoid, log_softmax, softmax, two_columns
+from ._base import LinearClassifier
+from ._prediction import in_dtype, log_sigmoid, log_softmax, softmax, two_columns
 from ._typing import Array
 
 

@@ -34,7 +34,7 @@ LAYERS = (
     ("_factor",),
     ("_preconditioner",),
     ("_solvers",),
-    ("_validation", "_callbacks", "_base", "_classifiers"),
+    ("_validation", "_callbacks", "_prediction", "_base", "_classifiers"),
     ("_smallest_c",),
     ("_path",),
     ("_cross_validation",),

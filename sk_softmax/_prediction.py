@@ -1,0 +1,170 @@
+"""What a fitted model says of rows: logits, labels, probabilities and their logarithms."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted
+
+from ._typing import Array
+from ._validation import check_prediction_data
+
+LARGEST = np.finfo(np.float64).max
+BLOCK_ENTRIES = 2**16  # of X whose rows are classified at a time
+
+
+class LinearPrediction:
+    """Prediction by `coef_`, `intercept_` and `classes_`; a mixin."""
+
+    coef_: Any
+    intercept_: Array
+    classes_: Array
+
+    def _predicted(self, X: Any, of: Callable[[Array, Any], Array]) -> Array:
+        """What ``of`` makes of finite logits (m, K) in float64 and X's dtype, for all rows of X.
+
+        Block by block of rows, which stay in the cache: large arrays in between are slow.
+        """
+        check_is_fitted(self)
+        X = check_prediction_data(self, X)
+        n, p = X.shape
+        product = self._product(X, 1.0) if sparse.issparse(X) else None  # slices would be copies
+        size = max(1, BLOCK_ENTRIES // max(1, p))
+
+        def block(start: int) -> Array:
+            rows = slice(start, start + size)
+            raw = self._product(X[rows], 1.0) if product is None else product[rows]
+            overflown = ~np.isfinite(raw).all(axis=1)
+            if overflown.any():  # the same logits, from smaller numbers
+                small = 2.0**-600
+                with np.errstate(over="ignore"):
+                    raw[overflown] = self._product(X[rows][overflown], small) / small
+                np.clip(raw, -LARGEST, LARGEST, out=raw)
+            return of(raw, X.dtype)
+
+        first = block(0)
+        if n <= size:
+            return first
+        result = np.empty((n, *first.shape[1:]), dtype=first.dtype)
+        result[:size] = first
+        for start in range(size, n, size):
+            result[start : start + size] = block(start)
+        return result
+
+    def _product(self, X: Any, scale: float) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            X = X * scale if scale != 1 else X
+            product = safe_sparse_dot(X, self.coef_.T, dense_output=True)
+            return np.asarray(product, dtype=np.float64) + self.intercept_ * scale
+
+    def decision_function(self, X: Any) -> Array:
+        """Logits: W x + b.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        raw : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
+            With two classes, positive values speak for ``classes_[1]``. In X's dtype.
+        """
+
+        def in_range(raw: Array, dtype: Any) -> Array:
+            limits = np.finfo(dtype)
+            raw = np.clip(raw, limits.min, limits.max).astype(dtype, copy=False)
+            return raw[:, 0] if raw.shape[1] == 1 else raw
+
+        return self._predicted(X, in_range)
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+
+        def codes_of(raw: Array, dtype: Any) -> Array:
+            return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
+
+        codes = self._predicted(X, codes_of)
+        return self.classes_[codes]
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probability of each class; each row sums to 1.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``, in X's dtype.
+        """
+        return self._predicted(
+            X, lambda raw, dtype: self._probability(raw).astype(dtype, copy=False)
+        )
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithm of `predict_proba`, finite where that underflows to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples, n_classes)
+        """
+        return self._predicted(X, lambda raw, dtype: in_dtype(self._log_probability(raw), dtype))
+
+    def _probability(self, raw: Array) -> Array:
+        """Probabilities (n, n_classes) that sum to 1, from logits (n, K), which may change."""
+        return np.exp(self._log_probability(raw))
+
+    @abstractmethod
+    def _log_probability(self, raw: Array) -> Array:
+        """Log-probabilities (n, n_classes) that sum to 1, from logits (n, K)."""
+
+
+def in_dtype(log_probability: Array, dtype: Any) -> Array:
+    """Log-probabilities in X's dtype: finite, and 0 where the probability rounds to 1 in it."""
+    limits = np.finfo(dtype)
+    rounded = np.where(log_probability > -limits.epsneg / 2, 0.0, log_probability)
+    return np.maximum(rounded, limits.min).astype(dtype, copy=False)
+
+
+def log_sigmoid(z: Array) -> Array:
+    """log(1 / (1 + exp(-z))), accurate for all z."""
+    return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
+
+
+def two_columns(z: Array) -> Array:
+    """log(1 - p) and log(p) for the logits (n, 1) of two classes."""
+    return np.column_stack([log_sigmoid(-z[:, 0]), log_sigmoid(z[:, 0])])
+
+
+def softmax(z: Array) -> Array:
+    """Softmax by row, in place."""
+    with np.errstate(over="ignore"):
+        z -= z.max(axis=1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=1, keepdims=True)
+    return z
+
+
+def log_softmax(z: Array) -> Array:
+    """log(softmax(z)) by row, finite for finite z."""
+    with np.errstate(over="ignore"):
+        shifted = z - z.max(axis=1, keepdims=True)
+    log_total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.maximum(shifted - log_total, -LARGEST)
