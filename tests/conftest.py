@@ -54,3 +54,13 @@ def reference():
         )
 
     return logistic_regression
+
+
+@pytest.fixture
+def close_figures():
+    """No figure outlives its test; each is drawn once, which finds what only drawing finds."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    yield
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+    plt.close("all")

@@ -35,13 +35,7 @@ colors = pytest.importorskip("matplotlib.colors")
 pd = pytest.importorskip("pandas")
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    """No figure outlives its test; each is drawn once, which finds what only drawing finds."""
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def fitted(Classifier, data, n_classes=3, p=6, **params):

@@ -34,13 +34,7 @@ colors = pytest.importorskip("matplotlib.colors")
 pd = pytest.importorskip("pandas")
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    """No figure outlives its test; each is drawn once, which finds what only drawing finds."""
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 @pytest.fixture(scope="module", params=[softmax_path, ova_path])
