@@ -18,7 +18,7 @@ from ._design.target import Target
 from ._kernels.columns import class_products, sigmoid_columns, softmax_columns
 from ._kernels.curvature import fold_and_centre
 from ._kernels.hessian import assemble, dense_gram, dense_hessian, dense_support_hessian
-from ._kernels.transpose import transposed_centred
+from ._kernels.tiles import centred_columns
 from ._threads import Workers
 from ._typing import Array
 
@@ -26,7 +26,6 @@ FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole
 MOSTLY = 0.7  # of the coordinates, from which that is worth it
 BLOCK_ENTRIES = 2**17  # of X brought to float64 at a time
 GRAM_ROWS = 512  # in a block that is multiplied with itself
-KEPT = 2**19  # entries of a small X that are kept as Hessians need them
 TILED = 16  # entries of a Hessian while a multiplication is made elsewhere
 STORED = 2**22  # probabilities of a dense X's rows that are kept, at most
 SCATTER = 3  # multiplications that take the time of one added to a scattered place
@@ -67,6 +66,11 @@ class Curvature:
         """Rows of a problem's Hessian."""
         return self.K * self.q if self.coupled else self.q
 
+    @property
+    def groups(self) -> list[slice]:
+        """The outputs of each problem."""
+        return [slice(0, self.K)] if self.coupled else [slice(k, k + 1) for k in range(self.K)]
+
     def split(self, point: Array) -> tuple[Array, Array]:
         """coef (K, p) and intercept (K,), both contiguous."""
         intercept = point[:, self.p].copy() if self.fit_intercept else np.zeros(point.shape[0])
@@ -94,7 +98,9 @@ class Curvature:
         """
         done = 0
         augmented = self._centred_point(point)
-        for block, A in self._features(rows, size):
+        for block, X in self.design.row_blocks(rows, size):
+            A = np.empty((self.q, X.shape[0]))
+            self.centre_into(X, A)
             weight = self._weights(block)
             if scale is not None:
                 weight = weight * scale[done : done + A.shape[1]]
@@ -107,36 +113,13 @@ class Curvature:
         columns = np.column_stack([coef, intercept + coef @ self.center])
         return np.ascontiguousarray(columns[:, : self.q])
 
-    def _features(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
-        """Blocks of rows, and their centred features with ones where there is an intercept."""
-        everything = slice(0, self.design.n)
-        whole = isinstance(rows, slice) and rows == everything
-        if whole and self.design.n <= size and self.design.n * self.q <= KEPT:
-            yield everything, self._kept_features
-            return
-        for block, X in self.design.row_blocks(rows, size):
-            yield block, self._centred(X)
-
-    @cached_property
-    def _kept_features(self) -> Array:
-        """The features of all rows of a small X, (q, n)."""
-        everything = slice(0, self.design.n)
-        ((_, X),) = self.design.row_blocks(everything, self.design.n)
-        return self._centred(X)
-
-    def _centred(self, X: Array) -> Array:
-        A = np.ones((self.q, X.shape[0]))
-        self.centre_into(X, A)
-        return A
-
     def centre_into(self, X: Array, A: Array) -> None:
-        """Write the centred features of rows X (m, p) to A (at least p, at least m)."""
-        if X.flags.c_contiguous:
-            X = X.view()
-            X.flags.writeable = False  # one kernel signature
-            transposed_centred(X, self.center, np.ones(X.shape[0]), A)
-        else:
-            np.subtract(X.T, self.center[:, None], out=A[: self.p, : X.shape[0]])
+        """Write rows X (m, p) as columns of A (q, at least m), 0 beyond them.
+
+        The features are centred by `center` and end in ones where there is an intercept.
+        """
+        scratch = np.empty((A.shape[1], self.p))
+        centred_columns(in_order(X), 0, X.shape[0], self.center, scratch, A)
 
     def _probability(self, raw: Array) -> Array:
         """Logits (K, m) turned into probabilities."""
@@ -224,13 +207,8 @@ class Curvature:
 
         def part(chunk: slice) -> tuple[Array]:
             total = self._sums_of(chunk, (n_pairs, q, q))
-            done = chunk.start
-            for at, X in self._contiguous_blocks(chunk if rows is None else rows[chunk]):
+            for X, weight in self._weighted_blocks(chunk, rows, scale):
                 block = block_rows(q, X.shape[0])
-                weight = self._weights(at)
-                if scale is not None:
-                    weight = weight * scale[done : done + X.shape[0]]
-                done += X.shape[0]
                 dense_hessian(X, self.center, weight, W, self.coupled, by_class, block, total)
             return (total,)
 
@@ -256,12 +234,22 @@ class Curvature:
     def _sums(self) -> dict[tuple[int, tuple[int, ...]], Array]:
         return {}
 
+    def _weighted_blocks(
+        self, chunk: slice, rows: Array | None, scale: Array | None
+    ) -> Iterator[tuple[Array, Array]]:
+        """Blocks of a chunk of all rows, or of the chosen ones, with their weights (1 or K, m)."""
+        done = chunk.start
+        for at, X in self._contiguous_blocks(chunk if rows is None else rows[chunk]):
+            weight = self._weights(at)
+            if scale is not None:
+                weight = weight * scale[done : done + X.shape[0]]
+            done += X.shape[0]
+            yield X, weight
+
     def _contiguous_blocks(self, rows: Array | slice) -> Iterator[tuple[Any, Array]]:
         """Blocks of rows as float64 arrays in C order, read-only."""
         for at, X in self.design.row_blocks(rows, max(MOST_ROWS, BLOCK_ENTRIES // max(1, self.p))):
-            contiguous = np.ascontiguousarray(X).view()
-            contiguous.flags.writeable = False  # one kernel signature
-            yield at, contiguous
+            yield at, in_order(X)
 
     @cached_property
     def _scatters(self) -> bool:
@@ -365,13 +353,8 @@ class Curvature:
 
         def part(chunk: slice) -> tuple[Array]:
             total = self._sums_of(chunk, shape)
-            done = chunk.start
-            for at, X in self._contiguous_blocks(chunk if rows is None else rows[chunk]):
+            for X, weight in self._weighted_blocks(chunk, rows, scale):
                 block = block_rows(self.q + features.size, X.shape[0])
-                weight = self._weights(at)
-                if scale is not None:
-                    weight = weight * scale[done : done + X.shape[0]]
-                done += X.shape[0]
                 dense_support_hessian(
                     X, self.center, weight, W, self.coupled, features, first, block, total
                 )
@@ -387,9 +370,7 @@ class Curvature:
         """`hessian_on` from the products of a CSR matrix's entries."""
         state, p = self.logit_state(point), self.p
         matrices = []
-        for group in (
-            [slice(0, self.K)] if self.coupled else [slice(k, k + 1) for k in range(self.K)]
-        ):
+        for group in self.groups:
             outputs, features = np.nonzero(support[group])
             order = np.argsort(features, kind="stable")
             first = np.searchsorted(features[order], np.arange(p + 2))
@@ -467,6 +448,13 @@ class Curvature:
             return result
 
         return product
+
+
+def in_order(X: Array) -> Array:
+    """X in C order and read-only: kernels have one signature then."""
+    contiguous = np.ascontiguousarray(X).view()
+    contiguous.flags.writeable = False
+    return contiguous
 
 
 def add_square(A: Array, total: Array | None = None) -> Array:

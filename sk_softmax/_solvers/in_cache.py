@@ -181,17 +181,16 @@ def _blocks(objective: Objective) -> tuple[Array, Array, Array]:
 
     Neighbouring rows are in different blocks, so that the first blocks are a sample of all.
     """
-    n, p, target = objective.design.n, objective.p, objective.target
+    n, target = objective.design.n, objective.target
     count = -(-n // ROWS)
     m = -(-n // count)
     m += -m % LANES
-    A = np.zeros((count, objective.q, m))
+    A = np.empty((count, objective.q, m))
     y, s = np.zeros((count, m), np.int64), np.zeros((count, m))
     for block, a in enumerate(A):
         rows = slice(0, n) if count == 1 else np.arange(block, n, count)
         ((_, X),) = objective.design.row_blocks(rows, m)
         objective.centre_into(X, a)
-        a[p:] = 1.0
         y[block, : X.shape[0]], s[block, : X.shape[0]] = target.y[rows], target.s[rows]
     return A, y, s
 

@@ -25,7 +25,7 @@ from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
 from .solution import Control, Solution
-from .support import LARGEST_SUPPORT, fill_intercept, groups
+from .support import LARGEST_SUPPORT, fill_intercept
 from .working_set import on_working_sets
 
 STEPS = 10  # on a working set, at most
@@ -141,7 +141,7 @@ def _hessians(
 ) -> list[Array]:
     """Hessians of the loss on the working set, one a problem, from some rows or all."""
     matrices = part.hessian_on(point, working, *(sample or ()))
-    for group, H in zip(groups(part), matrices, strict=True):
+    for group, H in zip(part.groups, matrices, strict=True):
         if part.coupled and part.fit_intercept:
             fill_intercept(H, np.nonzero(working[group])[1] == part.p)
         diagonal = np.einsum("aa->a", H)
@@ -155,7 +155,7 @@ def _dense_step(
     """To the minimiser of the model with the Hessians of the working set."""
     slope = Centring(part.center).pull(gradient)
     step, promised = np.zeros_like(point), np.zeros(part.n_problems)
-    for c, (group, H) in enumerate(zip(groups(part), hessians, strict=True)):
+    for c, (group, H) in enumerate(zip(part.groups, hessians, strict=True)):
         mask = working[group]
         model = _Model.of(part, group, mask, point, slope)
         d, at = np.zeros(model.w.size), model.slope.copy()
@@ -176,7 +176,7 @@ def _sparse_step(part: Objective, point: Array, gradient: Array, working: Array)
     if part.coupled:
         np.divide(1.0, s, out=inverse, where=s > 0)
     step, promised = np.zeros_like(point), np.zeros(part.n_problems)
-    for c, group in enumerate(groups(part)):
+    for c, group in enumerate(part.groups):
         mask = working[group]
         outputs, features = np.nonzero(mask)
         model = _Model.of(part, group, mask, point, gradient)

@@ -155,7 +155,7 @@ class _Hessians:
             return cls(support, None)
         ridge = _ridge(objective)
         matrices = objective.hessian_on(point, support)
-        for group, H in zip(groups(objective), matrices, strict=True):
+        for group, H in zip(objective.groups, matrices, strict=True):
             mask = support[group]
             H[np.diag_indices_from(H)] += ridge[group][mask]
             if objective.coupled and objective.fit_intercept:
@@ -176,12 +176,6 @@ def _ridge(objective: Objective) -> Array:
     return ridge
 
 
-def groups(objective: Objective) -> list[slice]:
-    """The outputs of each problem."""
-    K = objective.K
-    return [slice(0, K)] if objective.coupled else [slice(k, k + 1) for k in range(K)]
-
-
 def _newton_step(
     objective: Objective,
     point: Array,
@@ -199,7 +193,7 @@ def _newton_step(
         return _iterative_step(objective, point, support, slope, _ridge(objective), tol, max_iter)
     step = np.zeros_like(point)
     pulled = Centring(objective.center).pull(slope)
-    for number, group in enumerate(groups(objective)):
+    for number, group in enumerate(objective.groups):
         mask = support[group]
         part = np.zeros(mask.shape)
         may_change = np.nonzero(mask)[1] == objective.p

@@ -90,7 +90,6 @@ def solve(
         Gets a `State` at the end of each iteration; the fit stops where it returns True.
     begins : callable, optional
         Gets the `State` at the beginning of each iteration that ``watch`` is to see the end of.
-
     near : bool, default=False
         Whether ``start`` is the optimum for a slightly stronger penalty.
 
