@@ -20,11 +20,12 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import adapters, results, run  # noqa: E402
+from benchmarks import adapters, paths, results, run  # noqa: E402
 from benchmarks.adapters import glmnet  # noqa: E402
-from benchmarks.objective import null_objective, suboptimality  # noqa: E402
+from benchmarks.objective import GOAL, null_objective, objective, suboptimality  # noqa: E402
 from benchmarks.problems import Case, Problem  # noqa: E402
 from benchmarks.worker import Inline, answer, describe  # noqa: E402
+from sk_softmax import softmax_path  # noqa: E402
 
 # Peers with the formulations and penalties that they take.
 PEERS = [name for name in adapters.ADAPTERS if adapters.load(name).ROLE == "peer"]
@@ -186,13 +187,28 @@ else:
     X = sparse.csc_matrix((values, rows, starts), (n, p))
 y = np.fromfile(folder / "y.bin", "<i4")
 assert set(y) == set(range(K))
-from sk_softmax import OvAClassifier, SoftmaxClassifier
+from sk_softmax import OvAClassifier, SoftmaxClassifier, softmax_path
 print("ready 9.8 9.9", flush=True)
 for line in sys.stdin:
-    formulation, strength, alpha, thresh, path, intercept = line.split()
     if {broken!r}:
         print({broken!r}, flush=True)
         raise SystemExit
+    if line.startswith("path"):
+        _, length, alpha, thresh, intercept = line.split()
+        strengths = np.fromfile(folder / "lambda.bin")
+        assert len(strengths) == int(length)
+        path = softmax_path(
+            X, y, Cs=1 / (strengths * n), l1_ratio=float(alpha), tol=float(thresh) ** 0.5,
+            fit_intercept=intercept == "TRUE",
+        )
+        stacked = sparse.csc_matrix(path.coefs.reshape(len(strengths), -1).T)
+        stacked.indices.astype("<i4").tofile(folder / "rows.bin")
+        stacked.indptr.astype("<i4").tofile(folder / "starts.bin")
+        stacked.data.tofile(folder / "x.bin")
+        path.intercepts.tofile(folder / "offsets.bin")
+        print("fitted", 0.125, length, flush=True)
+        continue
+    formulation, strength, alpha, thresh, path, intercept = line.split()
     kind = SoftmaxClassifier if formulation == "softmax" else OvAClassifier
     fit = kind(
         C=1 / (float(strength) * n), l1_ratio=float(alpha), tol=float(thresh) ** 0.5,
@@ -241,6 +257,72 @@ def test_r_gets_the_problem_and_gives_back_the_fit(fake_r, formulation, K, stora
     assert outcome.seconds == [0.125]  # R's clock, not ours
     assert outcome.details == {"n_iter": 20}
     assert list(Path(glmnet.Session.current.folder.name).glob("fitted.bin"))
+
+
+def assert_path_is_ours(case):
+    """glmnet's path comes back sparse, and has the objectives of ours."""
+    Cs = np.geomspace(0.02, 2.0, 5)
+    ours = softmax_path(
+        case.X,
+        case.y,
+        Cs=Cs,
+        l1_ratio=case.l1_ratio,
+        fit_intercept=case.fit_intercept,
+        tol=1e-8,
+    )
+    session = glmnet.Session.of(case)
+    coefs, intercepts, seconds, passes = session.path(
+        1.0 / (Cs * len(case.y)), case.l1_ratio, glmnet.TOLS[-1]
+    )
+    assert seconds > 0
+    assert passes > 0
+    assert intercepts.shape == ours.intercepts.shape
+    arguments = {"l1_ratio": case.l1_ratio, "formulation": "softmax"}
+    for C, coef, intercept, expected in zip(Cs, coefs, intercepts, ours.objectives, strict=True):
+        assert sparse.issparse(coef)
+        value = objective(case.X, case.y, coef.toarray(), intercept, C=C, **arguments)
+        np.testing.assert_allclose(value, expected, rtol=1e-9)
+
+
+over_paths = pytest.mark.parametrize(
+    ("K", "fit_intercept", "storage"),
+    [(3, True, np.ascontiguousarray), (3, False, sparse.csr_matrix), (2, True, sparse.csr_matrix)],
+)
+
+
+@needs_shebang
+@over_paths
+def test_r_gets_a_grid_and_gives_back_the_path(fake_r, K, fit_intercept, storage):
+    fake_r()
+    assert_path_is_ours(make_case("softmax", K, fit_intercept=fit_intercept, storage=storage))
+
+
+@over_paths
+def test_a_path_by_r_itself_is_at_the_optimum(K, fit_intercept, storage):
+    usable("glmnet")
+    assert_path_is_ours(make_case("softmax", K, fit_intercept=fit_intercept, storage=storage))
+    with pytest.raises(RuntimeError, match="failed"):
+        glmnet.Session.current.path([-1.0], 1.0, 1e-7)
+
+
+@needs_shebang
+@pytest.mark.parametrize(("limit", "words"), [("300", "0.125"), ("0", "> 0")])
+def test_paths_are_timed_beside_glmnet(fake_r, tmp_path, monkeypatch, limit, words):
+    fake_r()
+    monkeypatch.setattr(paths, "LENGTH", 4)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a process that is killed leaves its folder
+    output = tmp_path / "paths.md"
+    arguments = ["--problems", "wine_std_l1", "--repeats", "2", "--time-limit", limit]
+    paths.main([*arguments, "--output", str(output)])
+    text = output.read_text(encoding="utf-8")
+    assert "glmnet 9.8 with R 9.9" in text
+    cells = text.splitlines()[-1].strip("| ").split(" | ")
+    assert len(cells) == len(paths.COLUMNS)
+    assert cells[:4] == ["wine_std_l1", "178", "13", "3"]
+    assert cells[6] == "0.0001"
+    assert float(cells[7]) <= GOAL
+    assert cells[9] == words
+    assert cells[13].startswith("> ") == (limit == "0")
 
 
 @needs_shebang

@@ -24,6 +24,7 @@ from benchmarks import (  # noqa: E402
     accuracy_figures,
     adapters,
     figures,
+    paths,
     problems,
     report,
     results,
@@ -441,3 +442,35 @@ def test_a_curve_is_of_the_best_lane_and_ends_where_all_were_cut_off():
     np.testing.assert_equal(limits, [math.nan, math.nan, 20.0])
     for ends, left in (([reached, cut_off], 1), ([missed], 1), ([], 1), ([cut_off, cut_off], 0)):
         assert len(scaling.still_running(("lbfgs",), lanes_of_a_sweep(ends))) == left
+
+
+def test_paths_without_glmnet_say_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")  # no Rscript there
+    monkeypatch.setattr(paths, "LENGTH", 5)
+    output = tmp_path / "paths.md"
+    paths.main(["--problems", "khan_std_l1", "wine_std_l1", "--output", str(output)])
+    errors = capsys.readouterr().err
+    assert "glmnet left out: Rscript is not on the PATH" in errors
+    assert "khan_std_l1 left out: needs khan.npz: pass --data-dir" in errors
+    text = output.read_text(encoding="utf-8")
+    assert "Measured with sk_softmax" in text
+    name, *_, seconds, tol, error, n_nonzero, peer = text.splitlines()[-1].split(" | ")[:10]
+    assert name == "| wine_std_l1"
+    assert float(seconds) > 0
+    assert float(tol) in paths.TOLS["sk_softmax"]
+    assert float(error) <= 1e-6
+    assert 0 < int(n_nonzero) < 39
+    assert peer == "not there"
+
+
+@pytest.mark.parametrize(("n", "p", "span"), [(30, 4, 1e4), (6, 9, 1e2)])
+def test_a_path_s_grid_ends_where_glmnet_s_does(n, p, span):
+    case = problems.load_case(problems.synthetic("any", n, p, K=3), "softmax")
+    Cs = paths.grid(replace(case, l1_ratio=1.0))
+    assert Cs.size == 100
+    assert Cs[-1] / Cs[0] == pytest.approx(span)
+
+
+def test_a_path_s_error_is_that_of_its_worst_C():
+    outcome = paths.Outcome(1e-4, [1.0], np.array([1.0, 1.5, 2.0]))
+    assert outcome.error(np.array([1.0, 1.25, 1.9]), null=2.0) == pytest.approx(0.125)

@@ -3,8 +3,8 @@
 Its objective is this project's F: lambda = 1 / (C S), alpha = l1_ratio, the multinomial penalty on
 each coefficient by itself (type "ungrouped", its default), intercepts unpenalised. Columns are
 left as they are (``standardize = FALSE``). It fits a path of `PATH` values of lambda that ends at
-the one asked for, as its manual advises, and is timed in R around that call; the way of the data
-into R, and of the coefficients back, does not count.
+the one asked for, as its manual advises, or all of a grid (`Session.path`), and is timed in R
+around that call; the way of the data into R, and of the coefficients back, does not count.
 
 References
 ----------
@@ -171,14 +171,41 @@ class Session:
         RuntimeError
             If glmnet, or R, gave up; the message says why.
         """
-        intercept = "TRUE" if self.case.fit_intercept else "FALSE"
-        words = (self.case.formulation, repr(strength), repr(alpha), repr(thresh), path, intercept)
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        seconds, passes, *loss = self._answer("fitted")
-        values = np.fromfile(Path(self.folder.name) / "fitted.bin", dtype="<f8")
+        words = (self.case.formulation, repr(strength), repr(alpha), repr(thresh), path)
+        seconds, passes, *loss = self._ask(words)
+        values = self._read("fitted", "<f8")
         values = values.reshape(self.case.X.shape[1] + 1, -1).T  # R stores column by column
         return values[:, :-1], values[:, -1], float(seconds), int(passes), np.array(loss, float)
+
+    def path(self, strengths, alpha, thresh):
+        """Ask for softmax at every lambda of a grid.
+
+        Parameters
+        ----------
+        strengths : ndarray of shape (L,)
+            Descending.
+        alpha, thresh : float
+
+        Returns
+        -------
+        coefs : list of L csr_matrix of shape (R, p)
+        intercepts : ndarray of shape (L, R)
+        seconds : float
+        passes : int
+
+        Raises
+        ------
+        RuntimeError
+            As `fit` does.
+        """
+        length, p = len(strengths), self.case.X.shape[1]
+        np.asarray(strengths, dtype="<f8").tofile(Path(self.folder.name) / "lambda.bin")
+        seconds, passes = self._ask(("path", length, repr(alpha), repr(thresh)))
+        intercepts = self._read("offsets", "<f8").reshape(length, -1)
+        entries = self._read("x", "<f8"), self._read("rows", "<i4"), self._read("starts", "<i4")
+        stacked = sparse.csc_matrix(entries, shape=(intercepts.shape[1] * p, length))
+        coefs = [stacked[:, [at]].reshape(-1, p).tocsr() for at in range(length)]
+        return coefs, intercepts, float(seconds), int(passes)
 
     def close(self):
         """End the process; its files go with it."""
@@ -186,6 +213,17 @@ class Session:
         self.process.stdout.close()
         self.process.wait()
         self.folder.cleanup()
+
+    def _ask(self, words):
+        """What R answers to a request of these words, and whether there are intercepts."""
+        intercept = "TRUE" if self.case.fit_intercept else "FALSE"
+        self.process.stdin.write(" ".join(map(str, (*words, intercept))) + "\n")
+        self.process.stdin.flush()
+        return self._answer("fitted")
+
+    def _read(self, name, dtype):
+        """Numbers that R has written."""
+        return np.fromfile(Path(self.folder.name) / f"{name}.bin", dtype=dtype)
 
     def _answer(self, expected):
         """The words after the expected one on the next line that R writes."""

@@ -6,7 +6,8 @@
 # Requests are lines on the standard input, answers lines on the standard output; numbers go
 # through files in FOLDER. "softmax 0.01 1 1e-7 20 TRUE" asks for a fit with this lambda, alpha
 # and thresh at the end of a path of 20 values of lambda, with intercepts. The answer is
-# "fitted SECONDS PASSES LOSS...", or "failed WHY".
+# "fitted SECONDS PASSES LOSS...", or "failed WHY". "path 100 1 1e-7 TRUE" asks for softmax at each
+# of the 100 values of lambda in lambda.bin, with this alpha and thresh; the answer has no losses.
 
 suppressPackageStartupMessages(library(glmnet))
 folder <- commandArgs(trailingOnly = TRUE)[1]
@@ -44,9 +45,9 @@ path_to <- function(code, lambda, alpha, length, intercept) {
   path
 }
 
-# One problem: coefficients (rows, p), intercepts, seconds, passes, mean loss.
-fit_one <- function(code, lambda, alpha, thresh, length, intercept) {
-  path <- path_to(code, lambda, alpha, length, intercept)
+# One problem along a path: coefficients (rows * p, lambdas), sparse, one row of them after the
+# other; intercepts (rows, lambdas); seconds, passes, mean losses.
+fit_path <- function(code, path, alpha, thresh, intercept) {
   family <- if (max(code) > 1) "multinomial" else "binomial"
   start <- Sys.time()
   fit <- glmnet(
@@ -54,21 +55,26 @@ fit_one <- function(code, lambda, alpha, thresh, length, intercept) {
     intercept = intercept, thresh = thresh, maxit = 1e9
   )
   seconds <- as.numeric(difftime(Sys.time(), start, units = "secs"))
-  last <- length(fit$lambda)
-  if (last < length(path)) stop("it gave up before the last lambda")
-  if (family == "multinomial") {
-    coef <- t(sapply(fit$beta, function(beta) as.numeric(beta[, last])))
-    offset <- fit$a0[, last]
-  } else {
-    coef <- matrix(as.numeric(fit$beta[, last]), 1)
-    offset <- fit$a0[last]
-  }
-  loss <- fit$nulldev * (1 - fit$dev.ratio[last]) / 2 / n
-  list(coef = coef, offset = offset, seconds = seconds, passes = fit$npasses, loss = loss)
+  if (length(fit$lambda) < length(path)) stop("it gave up before the last lambda")
+  coef <- if (family == "multinomial") do.call(rbind, unname(fit$beta)) else fit$beta
+  loss <- fit$nulldev * (1 - fit$dev.ratio) / 2 / n
+  list(coef = coef, offset = rbind(fit$a0), seconds = seconds, passes = fit$npasses, loss = loss)
+}
+
+# The end of a path: coefficients (rows, p), intercepts, seconds, passes, mean loss.
+fit_one <- function(code, lambda, alpha, thresh, length, intercept) {
+  path <- path_to(code, lambda, alpha, length, intercept)
+  fit <- fit_path(code, path, alpha, thresh, intercept)
+  last <- length(path)
+  fit$coef <- matrix(as.numeric(fit$coef[, last]), ncol = p, byrow = TRUE)
+  fit$offset <- fit$offset[, last]
+  fit$loss <- fit$loss[last]
+  fit
 }
 
 answer <- function(request) {
   words <- strsplit(request, " ")[[1]]
+  if (words[1] == "path") return(answer_path(as.numeric(words[2:4]), as.logical(words[5])))
   numbers <- as.numeric(words[2:5])
   apart <- words[1] == "ova" && K > 2
   codes <- if (apart) lapply(0:(K - 1), function(k) as.integer(y == k)) else list(y)
@@ -82,6 +88,15 @@ answer <- function(request) {
   losses <- sapply(fits, function(fit) format(fit$loss, digits = 17))
   paste("fitted", format(total("seconds"), digits = 17), total("passes"),
         paste(losses, collapse = " "))
+}
+
+answer_path <- function(numbers, intercept) {
+  fit <- fit_path(y, doubles("lambda.bin", numbers[1]), numbers[2], numbers[3], intercept)
+  writeBin(fit$coef@i, at("rows.bin"), size = 4)
+  writeBin(fit$coef@p, at("starts.bin"), size = 4)
+  writeBin(fit$coef@x, at("x.bin"), size = 8)
+  writeBin(as.double(fit$offset), at("offsets.bin"), size = 8)
+  paste("fitted", format(fit$seconds, digits = 17), fit$passes)
 }
 
 say <- function(line) { cat(gsub("\n", " ", line), "\n", sep = ""); flush(stdout()) }
