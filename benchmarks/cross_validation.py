@@ -28,7 +28,7 @@ from benchmarks.report import table
 CS = np.logspace(-4, 4, 10)
 FOLDS = 5
 GOAL = 1e-4  # largest difference between scores
-TOLS = (1e-4, 1e-6, 1e-8, 1e-10)  # loosest first
+TOLS = tuple(10.0**-power for power in range(4, 11))  # loosest first
 PATIENCE, FLOOR = 20.0, 5.0  # times the fastest peer; seconds that each may take in any case
 REFERENCE_TOL = 1e-8
 MAX_ITER = 100_000
