@@ -118,8 +118,7 @@ class Curvature:
 
         The features are centred by `center` and end in ones where there is an intercept.
         """
-        scratch = np.empty((A.shape[1], self.p))
-        centred_columns(in_order(X), 0, X.shape[0], self.center, scratch, A)
+        centred_columns(in_order(X), 0, X.shape[0], self.center, A)
 
     def _probability(self, raw: Array) -> Array:
         """Logits (K, m) turned into probabilities."""

@@ -1,4 +1,4 @@
-"""What the tests of kernels share: data, sparse matrices, logits with known losses."""
+"""What the tests of kernels share: data, sparse matrices, logits with known losses, problems."""
 
 import importlib
 import math
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sk_softmax import _kernels
+from sk_softmax._kernels import newton, tiles
 
 LN2 = math.log(2)
 
@@ -98,7 +99,6 @@ def derivative(f, point, at):
     return (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
 
 
-@pytest.mark.parametrize("K", [1, 2, 4])
 def probabilities(K, m, seed=0):
     """P (K, m), some of them 0 and 1, and weights."""
     Z, _, s = columns_of_logits(K, m, seed)
@@ -142,7 +142,6 @@ SIGMOID_EXTREMES = {
 }
 
 
-@pytest.mark.parametrize("K", [1, 3])
 def csr_problem(data_type=np.float64, index_type=np.int32, n=40, p=11):
     """A CSR matrix with empty rows and columns, duplicate and explicit zero entries."""
     rng = np.random.default_rng(0)
@@ -155,8 +154,6 @@ def csr_problem(data_type=np.float64, index_type=np.int32, n=40, p=11):
     return read_only(data), read_only(indices), read_only(indptr)
 
 
-@pytest.mark.parametrize("K", [1, 2, 3, 4, 5, 17])
-@pytest.mark.parametrize("index_type", [np.int32, np.int64])
 def ascending_csr(data_type=np.float64, index_type=np.int32, n=40, p=11):
     """A CSR matrix in canonical order, with empty rows and columns and explicit zeros."""
     rng = np.random.default_rng(0)
@@ -181,3 +178,149 @@ def with_one_bad_value(matrix, bad):
     row = int(np.flatnonzero(np.diff(indptr) > 1)[0])
     data[indptr[row]] = bad
     return (read_only(data), indices, indptr), row
+
+
+class NewtonProblem:
+    """What `newton_problems` takes, in ``blocks`` filled up with rows of weight 0; its twin's.
+
+    Where rows may be left out (``share``), blocks are of whole vector registers.
+    """
+
+    def __init__(
+        self,
+        K=3,
+        p=2,
+        fit_intercept=True,
+        blocks=1,
+        n=41,
+        lambda2=0.01,
+        seed=0,
+        share=0.0,
+        signal=0.5,
+    ):
+        rng = np.random.default_rng(seed)
+        self.K, self.p, self.q, self.lambda2 = K, p, p + fit_intercept, lambda2
+        self.share = share
+        self.y = rng.integers(K if K > 1 else 3, size=n)
+        self.s = rng.uniform(0.5, 2, n) / n
+        X = rng.normal(size=(n, p)) + signal * (self.y[:, None] == np.arange(p))
+        self.center = 3.0 + X.mean(axis=0) if fit_intercept else np.zeros(p)
+        self.A = np.ones((self.q, n))
+        self.A[:p] = X.T - X.mean(axis=0)[:, None] if fit_intercept else X.T
+        self.column, self.sides = -1, np.ones(2)
+        if K == 1:
+            self.column, self.sides = 1, np.array([0.75, 1.5])
+        m = -(-n // blocks)
+        self.rows_a_block = m = m + -m % tiles.LANES if share else m
+        self.blocks_A = np.zeros((blocks, self.q, m))
+        self.blocks_y = np.zeros((blocks, m), dtype=np.int64)
+        self.blocks_s = np.zeros((blocks, m))
+        for b in range(blocks):
+            rows = slice(b * m, min((b + 1) * m, n))
+            filled = rows.stop - rows.start
+            self.blocks_A[b, :, :filled] = self.A[:, rows]
+            self.blocks_y[b, :filled] = self.y[rows]
+            self.blocks_s[b, :filled] = self.s[rows]
+
+    def point(self, scale=0.0, seed=0):
+        return scale * np.random.default_rng(seed).normal(size=(self.K, self.q))
+
+    def run(self, point, tol=1e-2, goal=1e-5, limit=50, share=None):
+        """Where the kernel ends, its steps and its evaluations."""
+        ends, counts = self.run_all(
+            np.array([self.column]),
+            self.sides[None],
+            np.array([self.lambda2]),
+            point[None],
+            np.array([goal]),
+            tol,
+            limit,
+            shares=None if share is None else np.array([share]),
+        )
+        return ends[0], *counts[0]
+
+    def run_all(
+        self,
+        columns,
+        sides,
+        lambda2,
+        points,
+        goals,
+        tol=1e-2,
+        limits=50,
+        null=False,
+        shares=None,
+    ):
+        """Where the kernel ends in several problems, and its counts; ``shares`` change."""
+        ends, counts = points.copy(), np.zeros((len(points), 2), dtype=np.int64)
+        limits = np.broadcast_to(limits, len(points)).astype(np.int64)
+        shares = np.full(len(points), self.share) if shares is None else shares
+        data = self.blocks_A, self.center, self.blocks_y, self.blocks_s
+        kinds = columns, sides, lambda2
+        newton.newton_problems(*data, *kinds, ends, tol, goals, limits, null, shares, counts)
+        return ends, counts
+
+    def rows(self):
+        return self.A, self.y, self.s, self.column, self.sides
+
+    def twin(self, point, tol=1e-2, goal=1e-5, max_iter=50):
+        A, *rest = self.rows()
+        blocks = self.share, self.rows_a_block
+        return naive.newton(
+            A, self.center, *rest, self.lambda2, point, tol, goal, max_iter, *blocks
+        )
+
+    def smooth(self, point):
+        return naive.smooth(*self.rows(), self.lambda2, self.p, point)
+
+    def violation(self, point):
+        return naive.violation(self.smooth(point)[1], self.center)
+
+    def hessian(self, point, share=0.0):
+        """F's Hessian from the twin, without the rows that a share leaves out."""
+        D = naive.curvature(*self.rows(), point)
+        if share:
+            D = naive.rows_of_weight(D[0], share, self.rows_a_block)[None]
+        return naive.hessian(self.A, D, self.lambda2, self.p).astype(np.float64)
+
+    def decrement(self, point, share=0.0):
+        """Newton's, from the twin."""
+        gradient = self.smooth(point)[1].astype(np.float64).ravel()
+        return gradient @ np.linalg.solve(self.hessian(point, share), gradient) / 2
+
+
+class BinaryProblems:
+    """Problems on the same rows, of all kinds: near their ends and far, easy and impossible.
+
+    Each has a class, factors on its sides, a penalty, a start and a goal of its own.
+    """
+
+    def __init__(self, p=3, fit_intercept=True, blocks=2, share=0.0):
+        self.data = NewtonProblem(1, p, fit_intercept, blocks, share=share)
+        rng = np.random.default_rng(1)
+        m, q = 7, self.data.q
+        self.columns = np.array([1, 0, 2, 1, 2, 0, 1])
+        self.sides = rng.uniform(0.5, 2, (m, 2))
+        self.lambda2 = np.array([0.01, 1.0, 1e-4, 1e-3, 0.1, 1e-2, 1e-2])
+        self.points = np.array([0, 1, 8, 3, 0.1, 1, 0])[:, None, None] * rng.normal(size=(m, 1, q))
+        # where one is reached, F still shows the last step, however sums are rounded
+        self.goals = np.array([1e-5, 1e-11, 1e-5, 1e-2, np.inf, -1.0, 1e-8])
+
+    def of(self, chosen):
+        """What `NewtonProblem.run_all` takes for some of the problems."""
+        arrays = self.columns, self.sides, self.lambda2, self.points, self.goals
+        return [array[chosen] for array in arrays]
+
+    def run(self, chosen=slice(None), **params):
+        return self.data.run_all(*self.of(chosen), **params)
+
+
+def assert_each_as_by_itself(problems, null=False, **params):
+    """Where it ends, its steps and evaluations: to the bit, as null models to a rounding."""
+    ends, counts = problems.run(null=null, **params)
+    eps = 1e-12 if null else 0.0
+    for c in range(len(ends)):
+        end, own = problems.run([c], **params)
+        np.testing.assert_allclose(ends[c], end[0], rtol=eps, atol=eps)
+        np.testing.assert_array_equal(counts[c], own[0])
+    return ends, counts

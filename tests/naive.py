@@ -241,15 +241,35 @@ def violation(gradient, center):
     return np.abs(original).max()
 
 
-def newton(A, center, y, s, column, sides, lambda2, point, tol, goal, max_iter):
-    """Damped Newton: the point where it ends, steps taken, evaluations of F."""
+def rows_of_weight(d, share, m):
+    """Second derivatives d, with 0 where one is below a share of the mean of a block of m.
+
+    The last block is filled up with zeros.  One of which more than 3/4 would remain stays whole.
+    """
+    result = wide(d).copy()
+    for first in range(0, len(result), m):
+        block = result[first : first + m]
+        small = block < share * block.sum() / m
+        if 4 * (~small).sum() <= 3 * m:
+            block[small] = 0
+    return result
+
+
+def newton(A, center, y, s, column, sides, lambda2, point, tol, goal, max_iter, share=0.0, m=None):
+    """Damped Newton: the point where it ends, steps taken, evaluations of F.
+
+    Binary Hessians are made of `rows_of_weight`, in blocks of m.
+    """
     p, point = len(center), np.array(point)
     value, gradient = smooth(A, y, s, column, sides, lambda2, p, point)
     evaluations, last = 1, False
     for iterations in range(max_iter):
         if last:
             return point, iterations, evaluations
-        H = hessian(A, curvature(A, y, s, column, sides, point), lambda2, p).astype(float)
+        D = curvature(A, y, s, column, sides, point)
+        if share and column >= 0:
+            D = rows_of_weight(D[0], share, m)[None]
+        H = hessian(A, D, lambda2, p).astype(float)
         scale = 1 / np.sqrt(H.diagonal())
         g = gradient.astype(float).ravel() * scale
         step = scale * np.linalg.lstsq(H * np.outer(scale, scale), g, rcond=1e-13)[0]
@@ -265,7 +285,7 @@ def newton(A, center, y, s, column, sides, lambda2, point, tol, goal, max_iter):
             evaluations += 1
             if there <= value - 2e-4 * length * decrement:
                 break
-            length /= 2
+            length, share = length / 2, share / 2
         point, value, gradient = trial, there, slope
     return point, max_iter, evaluations
 

@@ -194,10 +194,21 @@ def test_letter_one_vs_all_stays_in_cache():
 
 @pytest.mark.parametrize("coupled", [True, False])
 @pytest.mark.parametrize("p", [1, 10, 100])
-def test_samples_are_for_a_quarter_of_8_rows_a_coordinate(p, coupled):
+def test_samples_are_for_a_quarter_of_8_rows_a_coordinate(p, coupled, monkeypatch):
+    monkeypatch.setattr(cost, "SAMPLES_SAVE", 0.0)
     size = 3 * (p + 1) if coupled else p + 1
     assert cost.sampled(of_shape(32 * size, p, 3, coupled))
     assert not cost.sampled(of_shape(32 * size - 1, p, 3, coupled))
+
+
+@pytest.mark.parametrize("coupled", [True, False])
+def test_samples_are_for_rows_whose_newton_step_is_dear(coupled):
+    """As rows grow, the answer changes once: where a step on all of them costs `SAMPLES_SAVE`."""
+    shapes = [of_shape(1000 * 2**e, 5, 3, coupled) for e in range(12)]
+    answers = [cost.sampled(shape) for shape in shapes]
+    assert answers == sorted(answers)
+    assert len(set(answers)) == 2
+    assert answers == [cost.newton_step(shape) >= cost.SAMPLES_SAVE for shape in shapes]
 
 
 @pytest.mark.parametrize("coupled", [True, False])

@@ -78,8 +78,9 @@ def calls(monkeypatch):
     made.by_column = []
     kernel = kernels.newton_problems
 
-    def counted(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, counts):
-        kernel(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, counts)
+    def counted(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, *rest):
+        *_, counts = rest
+        kernel(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, *rest)
         for column, goal, limit, steps in zip(columns, goals, limits, counts[:, 0], strict=True):
             made.append((int((s > 0).sum()), s.sum(), tol, goal, limit, steps))
             made.by_column.append((column, made[-1]))

@@ -57,6 +57,30 @@ def test_csr_product_with_rows_that_begin_further_on(start, stop, K):
     assert_close(C - 1, exact)
 
 
+@pytest.mark.parametrize("K", [1, 2, 3])
+@pytest.mark.parametrize("index_type", [np.int32, np.int64])
+@pytest.mark.parametrize("data_type", [np.float64, np.float32])
+@pytest.mark.parametrize(("start", "stop"), [(0, 20), (3, 17), (9, 10), (10, 13)])
+def test_csr_products_of_rows_of_every_length(start, stop, data_type, index_type, K):
+    """On and beside the unrolled 4, in the midst of others; added to what is there."""
+    rng = np.random.default_rng(2)
+    lengths = np.concatenate([np.arange(10), np.arange(10)[::-1]])
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(index_type)
+    indices = rng.integers(0, 11, indptr[-1]).astype(index_type)
+    data = rng.normal(size=indices.size).astype(data_type)
+    matrix = [read_only(array) for array in (data, indices, indptr)]
+    center, B, before = rng.normal(size=20), rng.normal(size=(11, K)), rng.normal(size=(20, K))
+    results = np.array([before, before])
+    csr.csr_product(*matrix, start, stop, read_only(B), results[0])
+    csr.csr_centred_squares(*matrix, start, stop, read_only(center), read_only(B), results[1])
+    exact = naive.csr_product(*matrix, B), naive.csr_centred_squares(*matrix, center, B)
+    rows = slice(start, stop)
+    for result, product in zip(results, exact, strict=True):
+        assert_close((result - before)[rows], product[rows], scale=10)
+        result[rows] = before[rows]
+        np.testing.assert_array_equal(result, before)
+
+
 @pytest.mark.parametrize("K", [1, 2])
 def test_csr_products_with_no_entries_at_all(K):
     nothing = np.empty(0), np.empty(0, dtype=np.int32), np.zeros(4, dtype=np.int32)

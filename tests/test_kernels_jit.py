@@ -76,7 +76,7 @@ for room in (_preconditioner.LARGEST_HESSIAN, 0):
         Classifier(C=0.1, l1_ratio=0.5).fit(X, y)
 json.dump({name: [str(s) for s in k.signatures] for name, k in kernels().items()}, sys.stdout)
 """
-DENSE = "columns", "dense", "hessian", "newton", "tiles"
+DENSE = "cholesky", "columns", "dense", "hessian", "newton", "tiles"
 UNCALLED = {"hessian.dense_gram"}  # for classes of wide X and for separation
 
 

@@ -32,10 +32,10 @@ def powers_of_two(size, seed):
 
 
 def centred_columns(X, first, last, center, q, m):
-    """A from the kernel, which was nan before, as was its scratch; and that scratch."""
-    rows, A = np.full((m, X.shape[1]), np.nan), np.full((q, m), np.nan)
-    tiles.centred_columns(X, first, last, center, rows, A)
-    return A, rows
+    """A from the kernel, which was nan before."""
+    A = np.full((q, m), np.nan)
+    tiles.centred_columns(X, first, last, center, A)
+    return A
 
 
 @pytest.mark.parametrize("m", [1, 7, 8, 9, 40])
@@ -50,27 +50,53 @@ def test_centred_columns(p, intercept, first, last, m):
     X, center = rng.normal(size=(30, p)), read_only(rng.normal(size=p))
     stop = min(last, first + m)
     X[:first] = X[stop:] = np.nan
-    A, rows = centred_columns(read_only(X), first, last, center, p + intercept, m)
+    A = centred_columns(read_only(X), first, last, center, p + intercept, m)
     exact = naive.centred_columns(X, first, last, center, p + intercept, m).astype(np.float64)
     np.testing.assert_array_equal(A, exact)
-    np.testing.assert_array_equal(rows[: stop - first], X[first:stop] - center)
-    assert np.isnan(rows[stop - first :]).all()
+
+
+# p, rows: `TURNED` numbers of X are turned at a time, 8 rows of them at least
+MANY = (
+    *((1, n) for n in (4095, 4096, 4097, 4105, 8200)),
+    *((40, n) for n in (95, 96, 97, 104, 193)),
+    *((256, n) for n in (8, 15, 16, 17, 24, 33)),
+    *((p, n) for p in (257, 511, 512, 513, 600) for n in (7, 8, 9, 16, 23, 25)),
+    *((4100, n) for n in (1, 7, 8, 9, 16, 17)),
+)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize(("p", "n"), MANY)
+def test_centred_columns_of_more_numbers_than_are_turned_at_a_time(p, n, intercept):
+    """To the bit, from a row in the midst of X on, with columns beyond them and without."""
+    rng = np.random.default_rng(0)
+    X, center = np.full((n + 8, p), np.nan), rng.normal(size=p)
+    X[3 : n + 3] = rng.normal(size=(n, p))
+    exact = np.ones((p + intercept, n))
+    exact[:p] = (X[3 : n + 3] - center).T
+    for more in (0, 1, 9):
+        A = centred_columns(read_only(X), 3, n + 3, center, p + intercept, n + more)
+        np.testing.assert_array_equal(A[:, :n], exact)
+        assert not A[:, n:].any()
+    fewer = max(1, n - 5)
+    A = centred_columns(read_only(X), 3, n + 3, center, p + intercept, fewer)
+    np.testing.assert_array_equal(A, exact[:, :fewer])
 
 
 @pytest.mark.parametrize("first", [0, 13, 30])
 def test_centred_columns_of_no_rows_are_0(first):
     X = read_only(np.full((30, 3), np.nan))
-    A, _ = centred_columns(X, first, first, np.ones(3), 4, 9)
+    A = centred_columns(X, first, first, np.ones(3), 4, 9)
     np.testing.assert_array_equal(A, np.zeros((4, 9)))
 
 
 def test_centred_columns_of_a_block_after_another_forget_it():
-    """The scratch, and columns beyond the last row, hold no more of it."""
+    """Columns beyond the last row hold no more of it."""
     rng = np.random.default_rng(0)
     X = read_only(rng.normal(size=(20, 3)))
-    rows, A, center = np.empty((16, 3)), np.empty((4, 16)), np.zeros(3)
-    tiles.centred_columns(X, 0, 20, center, rows, A)
-    tiles.centred_columns(X, 16, 20, center, rows, A)
+    A, center = np.empty((4, 16)), np.zeros(3)
+    tiles.centred_columns(X, 0, 20, center, A)
+    tiles.centred_columns(X, 16, 20, center, A)
     np.testing.assert_array_equal(A[:3, :4], X[16:].T)
     np.testing.assert_array_equal(A[3], np.arange(16) < 4)
     assert not A[:, 4:].any()
@@ -81,14 +107,15 @@ def test_centred_columns_of_a_block_after_another_forget_it():
 def test_centred_columns_of_x_in_any_form_are_those_of_its_numbers(dtype, order):
     """To the bit: the difference is made in float64."""
     rng = np.random.default_rng(0)
-    X, center = rng.normal(size=(21, 5)).astype(dtype), rng.normal(size=5)
-    A, _ = centred_columns(read_only(np.asarray(X, order=order)), 2, 20, center, 6, 24)
-    np.testing.assert_array_equal(A[:5, :18], (X.astype(np.float64)[2:20] - center).T)
+    for p in (5, 600):  # turned at once, and in parts
+        X, center = rng.normal(size=(21, p)).astype(dtype), rng.normal(size=p)
+        A = centred_columns(read_only(np.asarray(X, order=order)), 2, 20, center, p + 1, 24)
+        np.testing.assert_array_equal(A[:p, :18], (X.astype(np.float64)[2:20] - center).T)
 
 
 def test_centred_columns_of_bad_and_extreme_numbers():
     X = np.array([[np.nan, 1e308, 5e-324], [-np.inf, -1e308, 0.0]])
-    A, _ = centred_columns(X, 0, 2, np.array([1.0, 1e308, -5e-324]), 4, 3)
+    A = centred_columns(X, 0, 2, np.array([1.0, 1e308, -5e-324]), 4, 3)
     expected = [[np.nan, -np.inf, 0.0], [0.0, -np.inf, 0.0], [1e-323, 5e-324, 0.0], [1.0, 1.0, 0.0]]
     np.testing.assert_array_equal(A, expected)
 

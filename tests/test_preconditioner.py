@@ -29,7 +29,7 @@ from sk_softmax._preconditioner import (
     stratified_rows,
     without_factor,
 )
-from sk_softmax._solvers import samples
+from sk_softmax._solvers import cost, samples
 from sk_softmax._solvers.newton import newton_steps
 from sk_softmax._solvers.samples import ITERATIONS, NOISE, rough_start
 from sk_softmax._solvers.solution import Control
@@ -737,10 +737,20 @@ class Recorded:
         newton_steps(run)
 
 
+@pytest.fixture
+def parts_are_worth_it(monkeypatch):
+    """However little a Newton step on all rows costs."""
+    monkeypatch.setattr(cost, "SAMPLES_SAVE", 0.0)
+
+
+over_parts = pytest.mark.usefixtures("parts_are_worth_it")
+
+
 def control_for(objective, max_iter=100):
     return Control(1e-8, np.full(objective.n_problems, 1e-10), max_iter)
 
 
+@over_parts
 @over_losses
 @pytest.mark.parametrize("storage", ["C", "F", "CSR"])
 def test_a_rough_start_is_as_good_as_its_parts_can_be(loss, storage):
@@ -768,6 +778,7 @@ def test_a_rough_start_is_as_good_as_its_parts_can_be(loss, storage):
     assert (problem.decrement(point) < 0.1 * problem.decrement(null)).all()
 
 
+@over_parts
 def test_later_parts_are_drawn_by_what_the_ones_before_leave_wrong(monkeypatch):
     points = []
 
@@ -783,6 +794,7 @@ def test_later_parts_are_drawn_by_what_the_ones_before_leave_wrong(monkeypatch):
     np.testing.assert_array_equal(points[1], minimise.runs[0].point)
 
 
+@over_parts
 def test_a_rough_start_counts_what_its_parts_read():
     objective = make_problem("softmax", n=4000).objective()
     minimise = Recorded()
@@ -791,6 +803,7 @@ def test_a_rough_start_counts_what_its_parts_read():
     assert objective.counts["rows"] < 4 * 4000
 
 
+@over_parts
 @pytest.mark.parametrize("max_iter", [0, 1, 2, 3])
 def test_a_rough_start_makes_no_more_iterations_than_allowed(max_iter):
     objective = make_problem("softmax", n=4000).objective()
@@ -800,6 +813,7 @@ def test_a_rough_start_makes_no_more_iterations_than_allowed(max_iter):
     assert (point == null).all() == (max_iter == 0)
 
 
+@over_parts
 @pytest.mark.parametrize(("n", "fractions"), [(479, []), (480, [4]), (1919, [4]), (1920, [16, 4])])
 def test_parts_have_8_rows_a_coordinate_or_are_left_out(n, fractions):
     objective = make_problem("softmax", n=n).objective()
@@ -811,6 +825,7 @@ def test_parts_have_8_rows_a_coordinate_or_are_left_out(n, fractions):
         assert point is null
 
 
+@over_parts
 def test_no_rough_start_without_a_penalty_or_a_hessian(monkeypatch):
     """Parts may be separable where all is not, and without a factor they end too early."""
 
@@ -830,6 +845,7 @@ def test_no_rough_start_without_a_penalty_or_a_hessian(monkeypatch):
     assert iterations == 0
 
 
+@over_parts
 def test_no_class_is_missing_from_a_part():
     problem = uneven(n=8000)
     objective = problem.objective()

@@ -27,6 +27,7 @@ NO_COVARIANCE = ((_preconditioner, "LARGEST_COVARIANCE"), 0)
 NO_START = ((lbfgs, "LARGEST_NULL"), 0)
 NEVER_NEWTON = ((cost, "newton"), lambda objective: np.inf)
 NEVER_EXACT = ((cost, "SAVED"), 0.0)
+SAMPLED = ((cost, "SAMPLES_SAVE"), 0.0)
 
 
 def overlapping(n, p, K, seed=0):
@@ -102,9 +103,9 @@ class Regime:
 REGIMES = {
     "tiny": Regime(lambda: overlapping(150, 4, 3), (16, 16)),
     "tiny, samples": Regime(lambda: overlapping(5000, 5, 3), (14, 14)),
-    "samples, Newton": Regime(lambda: overlapping(5000, 30, 3), (20, 20), (NOT_TINY,)),
+    "samples, Newton": Regime(lambda: overlapping(5000, 30, 3), (20, 20), (NOT_TINY, SAMPLED)),
     "samples, whole Hessians": Regime(
-        lambda: overlapping(6000, 12, 4), (30, 30), (NOT_TINY, NEVER_EXACT, NEVER_NEWTON)
+        lambda: overlapping(6000, 12, 4), (30, 30), (NOT_TINY, NEVER_EXACT, NEVER_NEWTON, SAMPLED)
     ),
     "class by class": Regime(lambda: overlapping(1500, 40, 6), (60, 60), (NO_HESSIAN, NOT_TINY)),
     "class by class, drawn rows": Regime(

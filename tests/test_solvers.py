@@ -222,7 +222,9 @@ def test_one_vs_all_is_as_many_binary_fits(penalty, fit_intercept):
 def test_a_start_from_parts_of_the_rows(loss, fit_intercept, monkeypatch, spy):
     problem = make_problem(loss, "l2", fit_intercept=fit_intercept, n=320)
     direct = solve(problem.objective(), "lbfgs", tol=TIGHT)
-    monkeypatch.setattr(samples, "ROWS_A_COORDINATE", 1)
+    for module in (samples, cost):
+        monkeypatch.setattr(module, "ROWS_A_COORDINATE", 1)
+    monkeypatch.setattr(cost, "SAMPLES_SAVE", 0)
     taken = spy(Objective, "take_rows")
     result = solve(problem.objective(), "lbfgs", tol=TIGHT)
     first, second = (rows.size for _, rows, _ in taken)

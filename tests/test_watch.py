@@ -17,7 +17,7 @@ from test_regimes import REGIMES, problem_of
 from sk_softmax import OvAClassifier, SoftmaxClassifier, _preconditioner
 from sk_softmax._callbacks import solution_at
 from sk_softmax._objective import Objective
-from sk_softmax._solvers import in_cache, prox_newton, samples, support, watch, working_set
+from sk_softmax._solvers import cost, in_cache, prox_newton, samples, support, watch, working_set
 from sk_softmax._solvers.row_space import wide
 from sk_softmax._solvers.solution import Control, Status
 from sk_softmax._solvers.table import solve
@@ -275,7 +275,8 @@ def test_samples_in_cache_are_replayed_with_the_rest(monkeypatch):
 def test_nothing_more_is_done_once_stopped(monkeypatch):
     """Neither on other parts of the rows, nor with weaker penalties, nor with X itself."""
     monkeypatch.setattr(samples, "ROWS_A_COORDINATE", 1)
-    monkeypatch.setattr(in_cache, "WORK", 0)
+    for module, name in ((in_cache, "WORK"), (cost, "SAMPLES_SAVE")):
+        monkeypatch.setattr(module, name, 0)
     problem = make_problem("softmax", n=2000, p=3)
     parts, original = [], Objective.take_rows
 

@@ -2,9 +2,16 @@
 
 Logits are a product with X; the gradient is a product with X transposed, kept as CSR too.  Both
 write to rows of their own, so threads share nothing and no sum depends on their number.
+
+Positions are unsigned: an index that may be negative is tested at each use, for it would count from
+the end.
 """
 
+import numpy as np
+
 from .jit import jit
+
+ONE, TWO, THREE, FOUR = np.arange(1, 5, dtype=np.uint64)
 
 
 @jit
@@ -20,20 +27,34 @@ def csr_product(data, indices, indptr, start, stop, B, C):
     C : ndarray of shape (n_rows of A, K), C-contiguous, float64
     """
     K = B.shape[1]
-    for i in range(start, stop):
+    for i in range(start if K > 1 else stop, stop):
         row = C[i]
-        q, end = indptr[i], indptr[i + 1]
-        while q + 4 <= end:  # four entries share the row's loads and stores
-            v0, v1, v2, v3 = data[q], data[q + 1], data[q + 2], data[q + 3]
-            b0, b1, b2, b3 = B[indices[q]], B[indices[q + 1]], B[indices[q + 2]], B[indices[q + 3]]
+        q, end = np.uint64(indptr[i]), np.uint64(indptr[i + 1])
+        while q + FOUR <= end:  # four entries share the row's loads and stores
+            v0, v1, v2, v3 = data[q], data[q + ONE], data[q + TWO], data[q + THREE]
+            b0, b1 = B[np.uint64(indices[q])], B[np.uint64(indices[q + ONE])]
+            b2, b3 = B[np.uint64(indices[q + TWO])], B[np.uint64(indices[q + THREE])]
             for k in range(K):
                 row[k] += (v0 * b0[k] + v1 * b1[k]) + (v2 * b2[k] + v3 * b3[k])
-            q += 4
+            q += FOUR
         while q < end:
-            v, b = data[q], B[indices[q]]
+            v, b = data[q], B[np.uint64(indices[q])]
             for k in range(K):
                 row[k] += v * b[k]
-            q += 1
+            q += ONE
+    for i in range(start if K == 1 else stop, stop):
+        t0, t1, t2, t3 = C[i, 0], 0.0, 0.0, 0.0
+        q, end = np.uint64(indptr[i]), np.uint64(indptr[i + 1])
+        while q + FOUR <= end:  # four sums, so that none waits for the one before
+            t0 += data[q] * B[np.uint64(indices[q]), 0]
+            t1 += data[q + ONE] * B[np.uint64(indices[q + ONE]), 0]
+            t2 += data[q + TWO] * B[np.uint64(indices[q + TWO]), 0]
+            t3 += data[q + THREE] * B[np.uint64(indices[q + THREE]), 0]
+            q += FOUR
+        while q < end:
+            t0 += data[q] * B[np.uint64(indices[q]), 0]
+            q += ONE
+        C[i, 0] = (t0 + t1) + (t2 + t3)
 
 
 @jit
@@ -47,16 +68,17 @@ def csr_centred_squares(data, indices, indptr, start, stop, center, B, C):
     K = B.shape[1]
     for j in range(start, stop):
         row, c = C[j], 2.0 * center[j]
-        q, end = indptr[j], indptr[j + 1]
-        while q + 4 <= end:  # as in `csr_product`
-            v0, v1, v2, v3 = data[q], data[q + 1], data[q + 2], data[q + 3]
+        q, end = np.uint64(indptr[j]), np.uint64(indptr[j + 1])
+        while q + FOUR <= end:  # as in `csr_product`
+            v0, v1, v2, v3 = data[q], data[q + ONE], data[q + TWO], data[q + THREE]
             v0, v1, v2, v3 = v0 * (v0 - c), v1 * (v1 - c), v2 * (v2 - c), v3 * (v3 - c)
-            b0, b1, b2, b3 = B[indices[q]], B[indices[q + 1]], B[indices[q + 2]], B[indices[q + 3]]
+            b0, b1 = B[np.uint64(indices[q])], B[np.uint64(indices[q + ONE])]
+            b2, b3 = B[np.uint64(indices[q + TWO])], B[np.uint64(indices[q + THREE])]
             for k in range(K):
                 row[k] += (v0 * b0[k] + v1 * b1[k]) + (v2 * b2[k] + v3 * b3[k])
-            q += 4
+            q += FOUR
         while q < end:
-            v, b = data[q] * (data[q] - c), B[indices[q]]
+            v, b = data[q] * (data[q] - c), B[np.uint64(indices[q])]
             for k in range(K):
                 row[k] += v * b[k]
-            q += 1
+            q += ONE

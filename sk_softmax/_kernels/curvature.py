@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .csr import ONE
 from .jit import jit
 
 
@@ -47,22 +48,23 @@ def csr_gram(data, indices, indptr, start, stop, D, G, sums):
     """
     pairs = D.shape[1]
     for i in range(start, stop):
-        first = indptr[i]
-        for a in range(first, indptr[i + 1]):
-            j = indices[a]
+        own = D[i - start]
+        first = np.uint64(indptr[i])  # unsigned, as in `csr`
+        for a in range(first, np.uint64(indptr[i + 1])):
+            j = np.uint64(indices[a])
+            row = G[j]
             if pairs == 1:
-                v = data[a] * D[i - start, 0]
+                v = data[a] * own[0]
                 sums[j, 0] += v
-                row = G[j]
-                for b in range(first, a + 1):
-                    row[np.uint64(indices[b]), 0] += v * data[b]  # no index from the end
+                for b in range(first, a + ONE):
+                    row[np.uint64(indices[b]), 0] += v * data[b]
             else:
                 for pair in range(pairs):
-                    sums[j, pair] += data[a] * D[i - start, pair]
-                for b in range(first, a + 1):
-                    r, product = indices[b], np.float64(data[a]) * data[b]
+                    sums[j, pair] += data[a] * own[pair]
+                for b in range(first, a + ONE):
+                    at, product = row[np.uint64(indices[b])], np.float64(data[a]) * data[b]
                     for pair in range(pairs):
-                        G[j, r, pair] += product * D[i - start, pair]
+                        at[pair] += product * own[pair]
 
 
 @jit

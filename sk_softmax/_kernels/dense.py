@@ -39,13 +39,13 @@ def dense_softmax(X, first, y, s, W, K, block, G):
     loss : float
         The weighted sum of the rows' losses.
     """
-    center, rows = np.zeros(X.shape[1]), np.empty((block, X.shape[1]))
+    center = np.zeros(X.shape[1])
     A, P = np.empty((W.shape[1], block)), np.empty((W.shape[0], block))
     own, top, log_total = np.zeros(block), np.empty(block), np.empty(block)
     loss, zero = 0.0, np.int64(0)
     for start in range(0, y.size, block):
         stop = min(start + block, y.size)
-        centred_columns(X, first + start, first + stop, center, rows, A)
+        centred_columns(X, first + start, first + stop, center, A)
         column_logits(A, W, P)
         for i in range(stop - start):
             own[i] = P[y[start + i], i]
@@ -61,12 +61,12 @@ def dense_sigmoid(X, first, y, s, columns, positive, negative, W, block, G, loss
 
     Parameters are those of `dense_softmax`, and by output those of `sigmoid_residuals`.
     """
-    center, rows = np.zeros(X.shape[1]), np.empty((block, X.shape[1]))
+    center = np.zeros(X.shape[1])
     A, P = np.empty((W.shape[1], block)), np.empty((W.shape[0], block))
     t, zero = np.empty(block), np.int64(0)
     for start in range(0, y.size, block):
         stop = min(start + block, y.size)
-        centred_columns(X, first + start, first + stop, center, rows, A)
+        centred_columns(X, first + start, first + stop, center, A)
         column_logits(A, W, P)
         own, weight = y[start:stop], s[start:stop]
         for k in range(columns.size):
@@ -141,12 +141,11 @@ def dense_curvature_product(X, first, center, state, s, softmax, V, block, G):
         The direction, in the coordinates in which rows are centred.
     G : ndarray of the shape of V
     """
-    rows = np.empty((block, X.shape[1]))
     A, T = np.empty((V.shape[1], block)), np.empty((len(V), block))
     zero = np.int64(0)
     for start in range(0, s.size, block):
         stop = min(start + block, s.size)
-        centred_columns(X, first + start, first + stop, center, rows, A)
+        centred_columns(X, first + start, first + stop, center, A)
         column_logits(A, V, T)
         couple_columns(state[start:stop], s[start:stop], softmax, T)
         add_products(T, A, zero, G, zero, zero)

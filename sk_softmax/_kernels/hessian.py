@@ -20,10 +20,10 @@ def dense_gram(X, center, weight, block, H):
         Rows taken at a time.
     """
     n = X.shape[0]
-    rows, A = np.empty((block, X.shape[1])), np.empty((H.shape[0], block))
+    A = np.empty((H.shape[0], block))
     d, scratch, zero = np.zeros(block), np.empty((4, block)), np.int64(0)
     for start in range(0, n, block):
-        centred_columns(X, start, n, center, rows, A)
+        centred_columns(X, start, n, center, A)
         for i in range(block):
             d[i] = weight[start + i] if start + i < n else 0.0
         add_weighted_gram(A, d, scratch, H, zero, zero)
@@ -50,11 +50,11 @@ def dense_hessian(X, center, weight, W, softmax, by_class, block, H):
     """
     n = X.shape[0]
     K, q = W.shape
-    rows, A = np.empty((block, X.shape[1])), np.empty((q, block))
+    A = np.empty((q, block))
     P, d, zero = np.empty((K, block)), np.empty(block), np.int64(0)
     s, scratch = np.zeros((weight.shape[0], block)), np.empty((4, block))
     for start in range(0, n, block):
-        centred_columns(X, start, n, center, rows, A)
+        centred_columns(X, start, n, center, A)
         for c in range(weight.shape[0]):
             for i in range(block):
                 s[c, i] = weight[c, start + i] if start + i < n else 0.0
@@ -94,12 +94,12 @@ def dense_support_hessian(X, center, weight, W, softmax, features, first, block,
     """
     n = X.shape[0]
     K, q = W.shape
-    rows, A = np.empty((block, X.shape[1])), np.empty((q, block))
+    A = np.empty((q, block))
     P, V = np.empty((K, block)), np.empty((features.size, block))
     s, scratch = np.zeros((weight.shape[0], block)), np.empty((4, block))
     d, zero = np.empty(block), np.int64(0)
     for start in range(0, n, block):
-        centred_columns(X, start, n, center, rows, A)
+        centred_columns(X, start, n, center, A)
         for c in range(weight.shape[0]):
             for i in range(block):
                 s[c, i] = weight[c, start + i] if start + i < n else 0.0

@@ -5,32 +5,39 @@ stays in the cache, and every loop over its rows uses vector registers, however 
 classes there are.  Tiles of 4 x 4 use each number that is loaded four times.
 """
 
+import numpy as np
+
 from .jit import jit
 
 LANES = 8  # numbers in a vector register
+TURNED = 2**12  # numbers of X in the first cache
 
 
 @jit
-def centred_columns(X, first, last, center, rows, A):
+def centred_columns(X, first, last, center, A):
     """Rows ``first <= i < last`` of X, less ``center``, as columns of A (q, m); as many as fit.
 
-    With q = p + 1 the last feature is 1.  Columns beyond the last row are 0.  The rows go through
-    ``rows`` (m, p): memory is read in order, and turned in the cache, in blocks of registers.
+    With q = p + 1 the last feature is 1.  Columns beyond the last row are 0.  Memory is read in
+    order; rows are turned in the first cache, in blocks of registers.
     """
     p = X.shape[1]
     q, m = A.shape
     count = min(m, last - first)
     whole = count - count % LANES
-    for i in range(count):
-        for j in range(p):
-            rows[i, j] = X[first + i, j] - center[j]
-    for i in range(0, whole, LANES):
-        for j in range(p):
-            for lane in range(LANES):
-                A[j, i + lane] = rows[i + lane, j]
+    most = LANES * max(1, TURNED // (LANES * max(1, p)))
+    rows = np.empty((min(most, whole), p))
+    for start in range(0, whole, most):
+        some = min(most, whole - start)
+        for i in range(some):
+            for j in range(p):
+                rows[i, j] = X[first + start + i, j] - center[j]
+        for i in range(0, some, LANES):
+            for j in range(p):
+                for lane in range(LANES):
+                    A[j, start + i + lane] = rows[i + lane, j]
     for i in range(whole, count):
         for j in range(p):
-            A[j, i] = rows[i, j]
+            A[j, i] = X[first + i, j] - center[j]
     for j in range(p, q):
         for i in range(count):
             A[j, i] = 1.0

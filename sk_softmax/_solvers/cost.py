@@ -16,14 +16,15 @@ from .._preconditioner import (
 CALLS = 5e6  # the calls around an evaluation of F
 ENTRY = 16  # an entry of a dense X in a sweep: read, and turned
 KERNEL = 2  # the same for each output: each entry serves twice
-SPARSE_ENTRY, SPARSE_KERNEL = 80, 10  # the same for an entry of a CSR matrix, and each output
+SPARSE_ENTRY, SPARSE_KERNEL = 20, 12  # the same for an entry of a CSR matrix, and each output
 TILE, TILE_SIDE = 0.375, 4  # one of q * q in a Hessian's register tiles; and one more of q
-SCATTER = 30  # one in a Hessian made entry by entry
+SCATTER = 10  # one in a Hessian made entry by entry
 EXPONENTIAL = 20  # an exponential and what a probability needs beside it
 NEWTON_STEPS = 4.0  # on all rows, after those on samples
 SMALL_NEWTON_STEPS = 8.0  # where samples would be too small
 LBFGS_EVALUATIONS = 25.0  # on all rows, in variables from whole Hessians
 LBFGS_CHANGES = 3.0  # of variables
+SAMPLES_SAVE = 1.5e8  # in a Newton step on all rows, from which it pays to take parts of them
 SAVED = 4.0  # evaluations of L-BFGS that an exact Newton step saves
 CLASS_EVALUATIONS = 8.0  # more evaluations in variables that leave classes uncoupled
 
@@ -56,9 +57,13 @@ def factorisation(objective: Objective) -> float:
 
 def newton(objective: Objective) -> float:
     """A fit by exact Newton steps."""
+    return (NEWTON_STEPS if sampled(objective) else SMALL_NEWTON_STEPS) * newton_step(objective)
+
+
+def newton_step(objective: Objective) -> float:
+    """One of them, on all rows."""
     step = hessian(objective, objective.design.n) + factorisation(objective)
-    steps = NEWTON_STEPS if sampled(objective) else SMALL_NEWTON_STEPS
-    return steps * (step + 2 * sweep(objective))
+    return step + 2 * sweep(objective)
 
 
 def lbfgs(objective: Objective) -> float:
@@ -113,8 +118,9 @@ def stage(objective: Objective, least: int, most: int) -> int:
 
 
 def sampled(objective: Objective) -> bool:
-    """Whether parts of the rows are large enough to start from (see `samples`)."""
-    return objective.design.n >= 4 * ROWS_A_COORDINATE * objective.hessian_size
+    """Whether parts of the rows are large enough to start from, and worth it (see `samples`)."""
+    enough = objective.design.n >= 4 * ROWS_A_COORDINATE * objective.hessian_size
+    return enough and newton_step(objective) >= SAMPLES_SAVE
 
 
 ROWS_A_COORDINATE = 8  # that a part of the rows must have

@@ -24,6 +24,8 @@ ROWS = 512  # in a block of them
 GROUPS = 2  # of problems for each thread, at least; those of a group share each block of rows
 HESSIANS = 2**17  # entries of all Hessians of a group, unless it is a single problem
 WORK = 4e7  # multiplications in a step up to which they are made in one call
+SHARE = 0.15  # of the mean curvature: rows with less are left out of Hessians
+MANY = 32  # features from which that is worth looking for them
 BEYOND = 0.1  # of the goal: where the iterations in one call end
 ROWS_A_CLASS = 2  # times a problem's coordinates: fewer are no sample of a class
 
@@ -44,7 +46,7 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> tup
     problems = _Problems.of(objective, control)
     centring = Centring(objective.center)
     point = centring.apply(start)
-    made, rows = problems.solve(point)
+    made, rows = problems.solve(point, problems.shares)
     objective.counts["rows"] += rows
     if control.watch is not None:
         point, made = _replay(problems, control, centring, start, made)
@@ -67,11 +69,11 @@ def _replay(
         Iterations until there.
     """
     point = centring.apply(start)
-    ends = made.cumsum(axis=0)
+    ends, shares = made.cumsum(axis=0), problems.shares
     for iteration in range(int(ends[-1].max())):
         control.begin()
         now = (ends - made <= iteration) & (iteration < ends)
-        problems.solve(point, now.astype(np.int64))
+        problems.solve(point, shares, now.astype(np.int64))
         if control.end(np.flatnonzero(now.any(axis=0)), lambda: centring.undo(point.copy())):
             return point, np.clip(iteration + 1 - (ends - made), 0, made)
     return point, made
@@ -116,12 +118,20 @@ class _Problems:
         parts = list(_parts(objective, control, y, s))
         return cls(objective, control.max_iter, A, y, s, columns, sides, parts, slices)
 
-    def solve(self, point: Array, allowed: Array | None = None) -> tuple[Array, int]:
+    @property
+    def shares(self) -> Array:
+        """Of the mean curvature, what a row's must be to count in Hessians at first, (parts, m)."""
+        share = SHARE if self.objective.q >= MANY else 0.0
+        return np.full((len(self.parts), self.objective.n_problems), share)
+
+    def solve(self, point: Array, shares: Array, allowed: Array | None = None) -> tuple[Array, int]:
         """Move ``point``, (K, q) in the centred coordinates, to where iterations lead from it.
 
         Parameters
         ----------
         point : ndarray of shape (K, q)
+        shares : ndarray of shape (parts, m)
+            See the kernel.
         allowed : ndarray of shape (parts, m), int, optional
             How many to make on each part; by default as many as it takes.
 
@@ -134,16 +144,18 @@ class _Problems:
         objective = self.objective
         work = objective.n_problems * objective.design.n * objective.hessian_size**2
         problems = point[None] if objective.coupled else point[:, None]
+        null = not point[:, : objective.p].any() and self.columns.size > 1
+        null &= bool((self.sides == 1).all())
 
         def solve(group: slice) -> tuple[Array, Array]:
-            return self._solve_group(group, problems, allowed)
+            return self._solve_group(group, problems, null, shares, allowed)
 
         found = objective.workers.map(solve, self.groups, worth_threads(work))
         made = np.concatenate([made for made, _ in found], axis=1)
         return made, max(int(rows.max()) for _, rows in found)
 
     def _solve_group(
-        self, some: slice, problems: Array, allowed: Array | None
+        self, some: slice, problems: Array, null: bool, shares: Array, allowed: Array | None
     ) -> tuple[Array, Array]:
         from .._kernels.newton import newton_problems
 
@@ -169,6 +181,8 @@ class _Problems:
                 tol,
                 goal[some],
                 limits,
+                null and part == 0,
+                shares[part, some],
                 counts,
             )
             made[part] = counts[:, 0]

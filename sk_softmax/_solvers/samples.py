@@ -15,7 +15,7 @@ import numpy as np
 from .._objective import Objective
 from .._preconditioner import can_factor, can_factor_by_class, stratified_rows
 from .._typing import Array
-from .cost import ROWS_A_COORDINATE
+from .cost import ROWS_A_COORDINATE, sampled
 from .solution import Control, Run
 
 FRACTIONS = (16, 4)  # of the rows
@@ -49,7 +49,9 @@ def rough_start(
     n, size = objective.design.n, objective.hessian_size
     most = int(PART_ENTRIES / max(1.0, objective.design.entries_a_row))
     wide = not can_factor(objective)
-    if control.near or (objective.lambda2 == 0).any() or (wide and can_factor_by_class(objective)):
+    if control.near or (objective.lambda2 == 0).any():
+        return start, 0
+    if can_factor_by_class(objective) if wide else not sampled(objective):
         return start, 0
     for fraction in FRACTIONS:
         if control.stopped:
