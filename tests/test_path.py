@@ -21,8 +21,8 @@ from sk_softmax import (
     softmax_l1_min_c,
     softmax_path,
 )
+from sk_softmax._solvers import cost, samples
 from sk_softmax._solvers import path as solvers_path
-from sk_softmax._solvers import samples
 
 PATH = {SoftmaxClassifier: softmax_path, OvAClassifier: ova_path}
 SMALLEST_C = {SoftmaxClassifier: softmax_l1_min_c, OvAClassifier: ova_l1_min_c}
@@ -128,6 +128,7 @@ def test_later_models_start_from_earlier_ones(Classifier):
 @pytest.mark.parametrize("solver", ["lbfgs", "newton"])
 def test_only_the_first_model_starts_from_parts_of_the_rows(data, monkeypatch, solver):
     d = data(3, n=8000, p=60)
+    monkeypatch.setattr(cost, "SAMPLES_SAVE", 0.0)
     parts = []
     stratified_rows = samples.stratified_rows
     monkeypatch.setattr(

@@ -18,6 +18,14 @@ over_intercepts = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(params=["products", "reflections"])
+def basis(request, monkeypatch):
+    """Which way to a basis is taken."""
+    if request.param == "reflections":
+        monkeypatch.setattr(row_space, "ROUND", np.inf)
+    return request.param
+
+
 def wide_problem(loss, storage="C", fit_intercept=True, penalty="l2"):
     return make_problem(loss, penalty, storage, fit_intercept, n=15, p=40)
 
@@ -25,11 +33,12 @@ def wide_problem(loss, storage="C", fit_intercept=True, penalty="l2"):
 @over_losses
 @over_storage
 @over_intercepts
-def test_the_row_space_holds_the_same_f(loss, storage, fit_intercept):
+def test_the_row_space_holds_the_same_f(loss, storage, fit_intercept, basis):
     problem = wide_problem(loss, storage, fit_intercept)
     objective = problem.objective()
     rotated, restore = in_row_space(objective)
-    assert rotated.p == 15
+    # centred rows are one fewer than they seem
+    assert rotated.p == 15 - (fit_intercept and basis == "products")
     rng = np.random.default_rng(0)
     for _ in range(2):
         inner = rng.normal(size=(rotated.K, rotated.q))
@@ -50,7 +59,7 @@ def test_the_row_space_holds_the_same_f(loss, storage, fit_intercept):
 
 @over_losses
 @over_intercepts
-def test_the_row_space_has_the_same_null_model(loss, fit_intercept):
+def test_the_row_space_has_the_same_null_model(loss, fit_intercept, basis):
     problem = wide_problem(loss, fit_intercept=fit_intercept)
     objective = problem.objective()
     rotated, restore = in_row_space(objective)
@@ -69,7 +78,7 @@ def test_the_row_space_has_the_same_null_model(loss, fit_intercept):
 @over_losses
 @over_storage
 @over_intercepts
-def test_a_wide_fit_is_exact(loss, storage, fit_intercept, monkeypatch):
+def test_a_wide_fit_is_exact(loss, storage, fit_intercept, basis, monkeypatch):
     """By the row space, and by the whole Hessian: the one optimum, which the twin confirms."""
     problem = wide_problem(loss, storage, fit_intercept)
     coupled = problem.softmax
@@ -82,6 +91,29 @@ def test_a_wide_fit_is_exact(loss, storage, fit_intercept, monkeypatch):
     np.testing.assert_allclose(rotated.objective, direct.objective, rtol=1e-13)
     np.testing.assert_allclose(rotated.coef, direct.coef, atol=1e-9)
     np.testing.assert_allclose(rotated.intercept, direct.intercept, atol=1e-9)
+
+
+@pytest.mark.parametrize("units", [1.0, 1e-30, 1e60])
+def test_a_basis_from_products_is_orthonormal(units):
+    """Of rows that depend on each other, too, in any units."""
+    rng = np.random.default_rng(0)
+    X = units * rng.normal(size=(12, 40))
+    X[5] = X[2] - X[3]
+    X[7] = 0.0
+    coordinates, into, back = row_space._products(X)
+    assert coordinates.shape == (12, 10)
+    V = back(np.eye(10))
+    np.testing.assert_allclose(V @ V.T, np.eye(10), atol=1e-12)
+    np.testing.assert_allclose(coordinates @ V, X, rtol=0, atol=1e-12 * units)
+    np.testing.assert_allclose(into(X), coordinates, rtol=0, atol=1e-12 * units)
+
+
+def test_no_basis_from_products_of_columns_in_different_units():
+    X = np.random.default_rng(0).normal(size=(12, 40)) * np.logspace(-8, 8, 40)
+    assert row_space._products(X) is None
+    assert row_space._products(np.zeros((3, 5))) is None
+    coordinates, _, back = row_space._reflections(X)
+    np.testing.assert_allclose(back(coordinates), X, rtol=1e-12, atol=1e-12 * np.abs(X).max())
 
 
 def test_wide_asks_for_a_small_row_space(monkeypatch):
