@@ -1,6 +1,7 @@
 """A sparse X as the kernels take it, by rows and, transposed, by features."""
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +36,7 @@ class CSRDesign:
         self.n, self.p = X.shape
         self._forward = _csr_arrays(X)
         self._backward: tuple[Array, Array, Array] | None = None
+        self._single: dict[str, tuple[Array, Array, Array]] = {}
 
     def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
         """Loss, and its gradient by W and by b: rows forward, then features backward."""
@@ -73,7 +75,7 @@ class CSRDesign:
         self, R: Array, Gt: Array, then: Callable[[slice], Any], workers: Workers
     ) -> list[Any]:
         """X' R into the first p rows of Gt, by ranges of features, each handed to ``then``."""
-        columns = self.columns()
+        columns = self._as_precise_as(R, "columns")
 
         def backward(features: slice) -> Any:
             Gt[features] = 0.0
@@ -93,10 +95,11 @@ class CSRDesign:
         workers: Workers,
     ) -> None:
         """Directions of residuals T (n, K) for one of logits, X Vt + shift."""
+        by_rows = self._as_precise_as(T, "rows")
 
         def forward(rows: slice) -> tuple[()]:
             T[rows] = shift
-            csr_product(*self._forward, rows.start, rows.stop, Vt, T)
+            csr_product(*by_rows, rows.start, rows.stop, Vt, T)
             couple_rows(state(rows), target.s[rows], target.softmax, T[rows])
             return ()
 
@@ -115,6 +118,21 @@ class CSRDesign:
         if self._backward is None:
             self._backward = _csr_arrays(self.X.T.tocsr())
         return self._backward
+
+    def _as_precise_as(self, vectors: Array, way: str) -> tuple[Array, Array, Array]:
+        """The arrays of X by "rows" or by "columns": of single precision where ``vectors`` are."""
+        arrays = self._forward if way == "rows" else self.columns()
+        if vectors.dtype == np.float64 or arrays[0].dtype == np.float32:
+            return arrays
+        if way not in self._single:
+            data, indices, indptr = arrays
+            self._single[way] = _read_only(data.astype(np.float32)), indices, indptr
+        return self._single[way]
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest entry's absolute value."""
+        return float(np.abs(self.X.data).max(initial=0.0))
 
     def logits(self, rows: slice | Array, Wt: Array, b: Array) -> Array:
         """W x + b for a range of rows, or some rows, (m, K)."""
@@ -216,9 +234,11 @@ class CSRDesign:
 
 
 def _csr_arrays(X: Any) -> tuple[Array, Array, Array]:
-    views = []
-    for array in (X.data, X.indices, X.indptr):
-        view = array.view()
-        view.flags.writeable = False
-        views.append(view)
-    return views[0], views[1], views[2]
+    return _read_only(X.data), _read_only(X.indices), _read_only(X.indptr)
+
+
+def _read_only(array: Array) -> Array:
+    """A view that kernels take: they have one signature then."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
