@@ -29,6 +29,7 @@ MODULES = (
     "_kernels.transpose",
     "_preconditioner",
     "_solvers.bounded",
+    "_solvers.by_feature",
     "_solvers.conjugate_gradient",
     "_solvers.continuation",
     "_solvers.cost",
