@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.multiclass import OneVsRestClassifier
+
+from sk_softmax import SoftmaxClassifier
+from sk_softmax._design.dense import DenseDesign
 
 ROOT = Path(__file__).resolve().parents[1]
 if not (ROOT / "benchmarks").is_dir():
@@ -30,6 +34,7 @@ from benchmarks import (  # noqa: E402
     results,
     run,
     scaling,
+    screening,
     synthetic,
 )
 from benchmarks.adapters import Lane  # noqa: E402
@@ -474,3 +479,65 @@ def test_a_path_s_grid_ends_where_glmnet_s_does(n, p, span):
 def test_a_path_s_error_is_that_of_its_worst_C():
     outcome = paths.Outcome(1e-4, [1.0], np.array([1.0, 1.5, 2.0]))
     assert outcome.error(np.array([1.0, 1.25, 1.9]), null=2.0) == pytest.approx(0.125)
+
+
+def test_screening_reports_single_fits_and_paths(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(screening, "LENGTH", 4)
+    output = tmp_path / "screening.md"
+    screening.main(["--problems", "wine_std_l1", "khan_std_l1", "--output", str(output)])
+    assert "khan_std_l1 left out: needs khan.npz: pass --data-dir" in capsys.readouterr().err
+    for (row,) in screening_tables(output):
+        assert row["problem"] == "wine_std_l1"
+        assert 0 < row["saved, features"] <= row["saved"] < 100
+        assert row["gap, last"] < 1e-6 < row["gap, first"]
+        assert row["out, first"] < 50 < row["out, last"]
+
+
+def screening_tables(path):
+    """The tables of a report, each a list of rows: numbers by column, "%" aside."""
+    for block in re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), re.M):
+        head, _, *lines = [line.strip("| ").split(" | ") for line in block.splitlines()]
+        rows = [dict(zip(head, line, strict=True)) for line in lines]
+        words = ("problem", "C")
+        yield [
+            {name: cell if name in words else float(cell.strip("%")) for name, cell in row.items()}
+            for row in rows
+        ]
+
+
+def test_what_screening_rules_out_is_zero():
+    _, case = screening.load("wine_std_l1", None)
+    _, (fit,) = screening.observed_fits(case, [case.C])
+    optimum = SoftmaxClassifier(C=case.C, l1_ratio=1.0, tol=1e-9).fit(case.X, case.y)
+    screen = fit.screen
+    assert screen.out.any()
+    assert not optimum.coef_[screen.out].any()
+    assert screen.dual <= optimum.objective_ <= screen.value
+    np.testing.assert_allclose(screen.spread, case.X.std(axis=0), rtol=1e-12)
+
+
+def test_screening_that_rules_out_too_much_is_an_error(monkeypatch):
+    _, case = screening.load("wine_std_l1", None)
+    monkeypatch.setattr(DenseDesign, "squares", lambda self, *_: np.zeros((1, self.p)))
+    with pytest.raises(RuntimeError, match="ruled out that is not 0"):
+        screening.observed_fits(case, [case.C])
+
+
+def test_the_page_on_l1_quotes_the_committed_screening():
+    page, results_of = ROOT / "docs/user_guide/l1.rst", ROOT / "benchmarks/results/screening.md"
+    if not (page.exists() and results_of.exists()):
+        pytest.skip("the documentation or its results are not beside the tests")
+    _, _, section = page.read_text(encoding="utf-8").partition(".. _no-screening:")
+    text = " ".join(section.partition(".. _l1-gauge:")[0].split())
+    single, path = screening_tables(results_of)
+    largest = {
+        (table, name): max(row[name] for row in rows)
+        for table, rows in (("single", single), ("path", path))
+        for name in ("half out", "in sets", "saved", "saved, time")
+    }
+    assert f"no more than {largest['single', 'half out']:g} full sweeps" in text
+    assert f"{largest['single', 'saved']:g}% of the work of a single fit" in text
+    assert f"it would be {largest['single', 'saved, time']:g}% of the time" in text
+    both = (largest["path", "saved"], largest["path", "saved, time"])
+    assert "{:g}% of the work and {:g}% of the time".format(*both) in text
+    assert largest["single", "in sets"] == largest["path", "in sets"] == 0
