@@ -30,6 +30,7 @@ from benchmarks import (  # noqa: E402
     figures,
     paths,
     problems,
+    readme,
     report,
     results,
     run,
@@ -541,3 +542,9 @@ def test_the_page_on_l1_quotes_the_committed_screening():
     both = (largest["path", "saved"], largest["path", "saved, time"])
     assert "{:g}% of the work and {:g}% of the time".format(*both) in text
     assert largest["single", "in sets"] == largest["path", "in sets"] == 0
+
+
+def test_the_readme_s_table_is_that_of_the_results():
+    text = readme.README.read_text(encoding="utf-8")
+    rows = results.read(report.RESULTS / "results.csv")
+    assert readme.found_table(text) == readme.readme_table(rows)
