@@ -1,6 +1,5 @@
 """The benchmarks of the kernels: that they compare what they say, and say what they found."""
 
-import gc
 import json
 import os
 import socket
@@ -321,16 +320,27 @@ def test_rows_of_fresh_processes(dtype):
     assert (X.format, X.dtype, X.nnz, set(y)) == ("csr", dtype, 50, {0, 1, 2})
 
 
+GROW = """
+import json
+import numpy as np
+from benchmarks.kernels.child import resident
+sizes = [resident("VmRSS")]
+kept = np.ones(2**23)
+sizes += [resident("VmRSS"), resident("VmHWM")]
+del kept
+print(json.dumps([*sizes, resident("VmHWM")]))
+"""
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only the peak is known here")
 def test_resident_memory_is_seen():
-    gc.collect()  # not between the two readings
-    before = child.resident("VmRSS")
-    kept = np.ones(2**23)
-    now = child.resident("VmRSS")
-    assert now - before == pytest.approx(kept.nbytes, rel=0.1)
-    assert child.resident("VmHWM") >= now - 2**20  # the two are not read at one moment
-    del kept
-    assert child.resident("VmHWM") >= now - 2**20
+    """In a process that has nothing else to let go of meanwhile."""
+    command = [sys.executable, "-c", GROW]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    before, now, *peaks = json.loads(asked.stdout)
+    assert now - before == pytest.approx(8 * 2**23, rel=0.1)
+    for peak in peaks:  # the two are not read at one moment
+        assert peak >= now - 2**20
 
 
 def test_a_child_prints_json(monkeypatch, capsys):
