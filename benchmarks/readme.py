@@ -10,7 +10,7 @@ if not __package__:  # run as a file: `python benchmarks/readme.py`
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import results
-from benchmarks.report import RESULTS, best_peer, table
+from benchmarks.report import RESULTS, best_peer, case_rows, table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 HEADER = ("data, unscaled unless said", "n x p, classes", "softmax", "", "one-vs-all", "")
@@ -62,11 +62,11 @@ def readme_table(rows):
 def _cells(rows, formulation):
     """Our time, and how much longer the best peer takes; empty where nothing was measured."""
     rows = [row for row in rows if row["formulation"] == formulation]
-    ours = [row for row in rows if row["role"] == "ours" and not row["n_jobs"]]
-    if not ours:
+    if not rows:
         return "", ""
-    seconds = float(ours[0]["median_s"])
-    _, words, peer = best_peer([row for row in rows if row["role"] == "peer"])
+    _, default, _, peers = case_rows(rows, rows[0]["problem"])
+    seconds = float(default["median_s"])
+    _, words, peer = best_peer(peers)
     ratio = peer / seconds
     more = "> " if words.startswith("more") else ""
     return _time(seconds), f"{more}{ratio:.0f}x" if ratio >= 10 else f"{more}{ratio:.1f}x"

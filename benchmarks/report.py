@@ -83,7 +83,8 @@ def report(rows):
         chosen = [row for row in rows if row["formulation"] == formulation]
         if not chosen:
             continue
-        cases = [_case(chosen, name) for name in dict.fromkeys(row["problem"] for row in chosen)]
+        names = dict.fromkeys(row["problem"] for row in chosen)
+        cases = [case_rows(chosen, name) for name in names]
         parts += [f"## {title}\n", table(SUMMARY, map(_summary, cases))]
         parts += [f"### {title}: our default fit\n", table(ACCURACY, map(_accuracy, cases))]
         lanes = [_lane(row) for row in chosen if row["role"] == "peer"]
@@ -146,8 +147,8 @@ def _versions(rows):
     return "; ".join([*versions, *machines]) + ".\n"
 
 
-def _case(rows, problem):
-    """The rows of one problem: ours by default, ours on one thread, the peers."""
+def case_rows(rows, problem):
+    """Return the rows of one problem: any, ours by default, ours on one thread, the peers."""
     rows = [row for row in rows if row["problem"] == problem]
     ours = [row for row in rows if row["role"] == "ours"]
     default = next((row for row in ours if row["n_jobs"] == ""), None)

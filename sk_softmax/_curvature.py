@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import blas
 
-from ._design.chunks import BUFFER_BYTES, MOST_ROWS, block_rows, blocks_of, cut
+from ._design.chunks import BUFFER_BYTES, MOST_ROWS, block_rows, blocks_of, cut, read_only
 from ._design.csr import CSRDesign
 from ._design.make import Design
 from ._design.target import Target
@@ -96,15 +96,10 @@ class Curvature:
         The features are centred by `center` and end in ones where there is an intercept.
         ``scale`` multiplies the weights of the chosen ``rows``.
         """
-        done = 0
         augmented = self._centred_point(point)
-        for block, X in self.design.row_blocks(rows, size):
+        for X, weight in self._with_weights(self.design.row_blocks(rows, size), scale):
             A = np.empty((self.q, X.shape[0]))
             self.centre_into(X, A)
-            weight = self._weights(block)
-            if scale is not None:
-                weight = weight * scale[done : done + A.shape[1]]
-            done += A.shape[1]
             yield A, self._probability(augmented @ A), weight
 
     def _centred_point(self, point: Array) -> Array:
@@ -237,8 +232,14 @@ class Curvature:
         self, chunk: slice, rows: Array | None, scale: Array | None
     ) -> Iterator[tuple[Array, Array]]:
         """Blocks of a chunk of all rows, or of the chosen ones, with their weights (1 or K, m)."""
-        done = chunk.start
-        for at, X in self._contiguous_blocks(chunk if rows is None else rows[chunk]):
+        blocks = self._contiguous_blocks(chunk if rows is None else rows[chunk])
+        return self._with_weights(blocks, scale, chunk.start)
+
+    def _with_weights(
+        self, blocks: Iterator[tuple[Any, Array]], scale: Array | None, done: int = 0
+    ) -> Iterator[tuple[Array, Array]]:
+        """Each block's rows, and their weights (1 or K, m) times ``scale`` from ``done`` on."""
+        for at, X in blocks:
             weight = self._weights(at)
             if scale is not None:
                 weight = weight * scale[done : done + X.shape[0]]
@@ -450,10 +451,8 @@ class Curvature:
 
 
 def in_order(X: Array) -> Array:
-    """X in C order and read-only: kernels have one signature then."""
-    contiguous = np.ascontiguousarray(X).view()
-    contiguous.flags.writeable = False
-    return contiguous
+    """X in C order, as kernels take it."""
+    return read_only(np.ascontiguousarray(X))
 
 
 def add_square(A: Array, total: Array | None = None) -> Array:

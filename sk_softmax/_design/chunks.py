@@ -87,6 +87,13 @@ def balanced_chunks(indptr: Array, count: int) -> list[slice]:
     return [slice(lo, hi) for lo, hi in pairwise(cuts)]
 
 
+def read_only(array: Array) -> Array:
+    """A view as kernels take it: they have one signature for all that users may pass."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def block_rows(q: int, n: int) -> int:
     """Rows of q features that stay in the cache: whole vector registers, n of them in all.
 

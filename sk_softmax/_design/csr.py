@@ -13,7 +13,15 @@ from .._kernels.curvature import couple_rows, csr_gram, csr_support_hessian
 from .._kernels.transpose import transposed, transposed_centred
 from .._threads import Workers
 from .._typing import Array
-from .chunks import ROW_WORK, balanced_chunks, blocks_of, chunks_for, cut, worth_threads
+from .chunks import (
+    ROW_WORK,
+    balanced_chunks,
+    blocks_of,
+    chunks_for,
+    cut,
+    read_only,
+    worth_threads,
+)
 from .target import FEW_CLASSES, Target, one_hot, weights_by_class
 
 SUPPORT_PARTS = 4  # in which a Hessian on a support is made: each reads all rows
@@ -126,7 +134,7 @@ class CSRDesign:
             return arrays
         if way not in self._single:
             data, indices, indptr = arrays
-            self._single[way] = _read_only(data.astype(np.float32)), indices, indptr
+            self._single[way] = read_only(data.astype(np.float32)), indices, indptr
         return self._single[way]
 
     @cached_property
@@ -234,11 +242,4 @@ class CSRDesign:
 
 
 def _csr_arrays(X: Any) -> tuple[Array, Array, Array]:
-    return _read_only(X.data), _read_only(X.indices), _read_only(X.indptr)
-
-
-def _read_only(array: Array) -> Array:
-    """A view that kernels take: they have one signature then."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    return read_only(X.data), read_only(X.indices), read_only(X.indptr)

@@ -8,7 +8,7 @@ import numpy as np
 from .._kernels.dense import dense_curvature_product, dense_sigmoid, dense_softmax, one_sigmoid
 from .._threads import Workers
 from .._typing import Array
-from .chunks import ROW_WORK, block_rows, blocks_of, cut
+from .chunks import ROW_WORK, block_rows, blocks_of, cut, read_only
 from .target import FEW_CLASSES, Target, one_hot, weights_by_class
 
 KERNEL_TYPES = (np.float64, np.float32)
@@ -26,8 +26,7 @@ class DenseDesign:
     """
 
     def __init__(self, X: Array) -> None:
-        self.X = X.view()
-        self.X.flags.writeable = False  # one kernel signature for read-only and other input
+        self.X = read_only(X)
         self.n, self.p = X.shape
         self._direct = X.dtype in KERNEL_TYPES and X.flags.c_contiguous
         self._step = max(1, min(1024, BLOCK_BYTES // (8 * max(1, self.p))))
@@ -133,9 +132,7 @@ class DenseDesign:
         scratch = np.empty((self._step, self.p))
         for block in blocks_of(rows, self._step):
             np.copyto(scratch[: block.stop - block.start], self.X[block])
-            view = scratch.view()
-            view.flags.writeable = False
-            yield block, view, 0
+            yield block, read_only(scratch), 0
 
     def row_blocks(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
         """Blocks of at most ``size`` rows as float64 arrays, with their row numbers."""

@@ -73,7 +73,8 @@ def _products(X: Array) -> _Basis | None:
     Half of the digits are lost on the way, so it is not for columns in different units.
     """
     n = X.shape[0]
-    factor, pivots, rank, _ = lapack.dpstrf(X @ X.T, tol=n * EPS * float((X * X).sum(axis=1).max()))
+    gram = X @ X.T
+    factor, pivots, rank, _ = lapack.dpstrf(gram, tol=n * EPS * float(gram.diagonal().max()))
     size = factor.diagonal()
     if not rank or size[rank - 1] < ROUND * size[0]:
         return None

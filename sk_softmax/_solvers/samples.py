@@ -49,9 +49,8 @@ def rough_start(
     n, size = objective.design.n, objective.hessian_size
     most = int(PART_ENTRIES / max(1.0, objective.design.entries_a_row))
     wide = not can_factor(objective)
-    if control.near or (objective.lambda2 == 0).any():
-        return start, 0
-    if can_factor_by_class(objective) if wide else not sampled(objective):
+    worth = not can_factor_by_class(objective) if wide else sampled(objective)
+    if control.near or (objective.lambda2 == 0).any() or not worth:
         return start, 0
     for fraction in FRACTIONS:
         if control.stopped:
