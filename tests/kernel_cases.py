@@ -181,7 +181,7 @@ def with_one_bad_value(matrix, bad):
 
 
 class NewtonProblem:
-    """What `newton_problems` takes, in ``blocks`` filled up with rows of weight 0; its twin's.
+    """What Newton's kernels take, in ``blocks`` filled up with rows of weight 0; its twin's.
 
     Where rows may be left out (``share``), blocks are of whole vector registers.
     """
@@ -227,6 +227,11 @@ class NewtonProblem:
 
     def run(self, point, tol=1e-2, goal=1e-5, limit=50, share=None):
         """Where the kernel ends, its steps and its evaluations."""
+        if self.K > 1:
+            end, counts = point.copy(), np.zeros(2, dtype=np.int64)
+            data = self.blocks_A, self.center, self.blocks_y, self.blocks_s
+            newton.newton_softmax(*data, self.lambda2, end, tol, goal, limit, counts)
+            return end, *counts
         ends, counts = self.run_all(
             np.array([self.column]),
             self.sides[None],
@@ -251,13 +256,13 @@ class NewtonProblem:
         null=False,
         shares=None,
     ):
-        """Where the kernel ends in several problems, and its counts; ``shares`` change."""
+        """Where the kernel ends in several binary problems, and its counts; ``shares`` change."""
         ends, counts = points.copy(), np.zeros((len(points), 2), dtype=np.int64)
         limits = np.broadcast_to(limits, len(points)).astype(np.int64)
         shares = np.full(len(points), self.share) if shares is None else shares
         data = self.blocks_A, self.center, self.blocks_y, self.blocks_s
         kinds = columns, sides, lambda2
-        newton.newton_problems(*data, *kinds, ends, tol, goals, limits, null, shares, counts)
+        newton.newton_binary(*data, *kinds, ends, tol, goals, limits, null, shares, counts)
         return ends, counts
 
     def rows(self):

@@ -76,16 +76,24 @@ class Calls(list):
 def calls(monkeypatch):
     made = Calls()
     made.by_column = []
-    kernel = kernels.newton_problems
+    softmax, binary = kernels.newton_softmax, kernels.newton_binary
 
-    def counted(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, *rest):
+    def note(column, s, tol, goal, limit, steps):
+        made.append((int((s > 0).sum()), s.sum(), tol, goal, limit, steps))
+        made.by_column.append((column, made[-1]))
+
+    def counted_softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts):
+        softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts)
+        note(-1, s, tol, goal, limit, counts[0])
+
+    def counted_binary(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, *rest):
         *_, counts = rest
-        kernel(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, *rest)
+        binary(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, *rest)
         for column, goal, limit, steps in zip(columns, goals, limits, counts[:, 0], strict=True):
-            made.append((int((s > 0).sum()), s.sum(), tol, goal, limit, steps))
-            made.by_column.append((column, made[-1]))
+            note(column, s, tol, goal, limit, steps)
 
-    monkeypatch.setattr(kernels, "newton_problems", counted)
+    monkeypatch.setattr(kernels, "newton_softmax", counted_softmax)
+    monkeypatch.setattr(kernels, "newton_binary", counted_binary)
     return made
 
 

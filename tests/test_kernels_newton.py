@@ -29,11 +29,10 @@ def test_newton_s_penalty(K, fit_intercept, p):
     np.testing.assert_array_equal(H, np.diag(0.25 * np.tile(np.arange(q) < p, K)))
 
 
-@pytest.mark.parametrize("softmax", [True, False])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("K", [1, 2, 4])
 @pytest.mark.parametrize("p", [1, 2, 5])
-def test_newton_s_complete_hessian(p, K, fit_intercept, softmax):
+def test_newton_s_complete_hessian(p, K, fit_intercept):
     """From the upper triangles of blocks, nothing else; below the diagonal nothing changes."""
     q = p + fit_intercept
     blocks = np.random.default_rng(0).normal(size=(K * (K + 1) // 2, q, q))
@@ -44,8 +43,8 @@ def test_newton_s_complete_hessian(p, K, fit_intercept, softmax):
         H[k, j, other, r] = block[j, r]
     H = H.reshape(K * q, K * q)
     before = H.copy()
-    newton._complete(H, K, p, softmax)
-    if softmax and fit_intercept:
+    newton._complete(H, K, p)
+    if fit_intercept:
         own = np.ix_(*(np.arange(K) * q + p,) * 2)
         exact[own] += exact[own].trace() / K**2
     upper, lower = np.triu_indices(K * q), np.tril_indices(K * q, -1)

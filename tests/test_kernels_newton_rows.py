@@ -186,7 +186,7 @@ def test_it_ends_at_the_minimum_all_the_same(share, blocks, lambda2, signal):
 @pytest.mark.parametrize("q", [1, 3, 4, 5, 8, 9])
 @over_shares
 def test_a_decrement_without_some_rows_is_no_smaller(share, q, seed):
-    """From the helpers that `newton_problems` uses: all other rows add to the Hessian."""
+    """From the helpers that `newton_binary` uses: all other rows add to the Hessian."""
     rng = np.random.default_rng(seed)
     m = 64
     A, d, gradient = rng.normal(size=(q, m)), rng.exponential(size=m) ** 3, rng.normal(size=(1, q))

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from kernel_cases import (
     BinaryProblems,
-    NewtonProblem,
     assert_each_as_by_itself,
     overflow_is_no_accident,
     read_only,
@@ -102,21 +101,6 @@ def test_problems_that_cannot_go_on_do_not_stop_the_others():
         assert not np.array_equal(ends[c], problems.points[c])
     assert expected.shape == ends.shape
     assert (expected_counts[:, 0] > 0).all()
-
-
-def test_newton_takes_several_softmax_problems():
-    """With penalties, starts and goals of their own."""
-    problem = NewtonProblem(3, p=4, blocks=2)
-    lambda2, goals = np.array([0.01, 1.0, 1e-3]), np.array([1e-5, 1e-9, 1e-3])
-    starts = np.array([problem.point(scale, seed=3) for scale in (0.0, 1.0, 4.0)])
-    columns, sides = np.full(3, -1), np.ones((3, 2))
-    ends, counts = problem.run_all(columns, sides, lambda2, starts, goals)
-    assert len(np.unique(counts[:, 0])) > 1
-    for c in range(3):
-        problem.lambda2 = lambda2[c]
-        end, *own = problem.run(starts[c], goal=goals[c])
-        np.testing.assert_array_equal(ends[c], end)
-        np.testing.assert_array_equal(counts[c], own)
 
 
 def test_newton_takes_read_only_input():

@@ -1,11 +1,11 @@
 """Damped Newton for problems so small that calls would cost more than the arithmetic.
 
-One call solves several problems, step by step side by side: each block of rows serves them all
-while it is in the cache.  Rows come in blocks of equal size and run along the last axis, as in
-`hessian`; the last block is filled up with rows of weight 0.
+One call makes all steps of a problem; those of one-vs-all are made side by side, so that each
+block of rows serves all problems while it is in the cache.  Rows come in blocks of equal size and
+run along the last axis, as in `hessian`; the last block is filled up with rows of weight 0.
 
-`newton_problems` calls everything else itself: what is called by what is called would be compiled
-once more for each level.
+Each loss has a kernel of its own, since a fit compiles what it calls.  What evaluates is called by
+the two themselves: what is called by what is called would be compiled once more for each level.
 """
 
 import numpy as np
@@ -18,20 +18,15 @@ from .tiles import LANES, add_products, add_weighted_gram, column_logits
 ARMIJO = 1e-4
 SHORTEST = 2.0**-12  # step, of the Newton step
 ROUNDING = 2.0**-54  # of the objective: changes that it cannot show
+VALUE, DECREMENT, LENGTH, LAST = range(4)  # of a problem's state
 
 
 @jit
-def newton_problems(
-    A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, null, shares, counts
-):
-    """Newton steps on softmax (``columns[0] < 0``), or on the binary problems of some classes.
+def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts):
+    """Newton steps on softmax.
 
-    Steps are halved until the objective falls (Armijo).  A problem ends with the step after the
-    one at whose start its Newton decrement was below its goal, and no KKT violation above ``tol``.
-
-    Binary Hessians leave out the rows of least curvature, most of them where classes are all but
-    separate.  What is left is no larger than the Hessian, so decrements err to the safe side.  All
-    null models have the same Hessian but for a factor.
+    Steps are halved until the objective falls (Armijo).  The last is the one after that at whose
+    start the Newton decrement was below ``goal``, and no KKT violation above ``tol``.
 
     Parameters
     ----------
@@ -42,41 +37,78 @@ def newton_problems(
         What was taken from them: violations are of the features as they were.
     y : ndarray of shape (blocks, rows), int64
     s : ndarray of shape (blocks, rows), float64
-    columns : ndarray of shape (m,), int64
-    sides : ndarray of shape (m, 2), float64
-        Binary: the factors on the weights of rows of other classes and of this one.
-    lambda2 : ndarray of shape (m,)
+    lambda2 : float
         Positive.
-    points : ndarray of shape (m, K, q), float64
-        In the centred coordinates; the starts on entry, where Newton ends on return.  K = 1 for
-        binary problems.
-    tol : float
-    goals : ndarray of shape (m,)
-    limits : ndarray of shape (m,), int64
+    point : ndarray of shape (K, q), float64
+        In the centred coordinates; the start on entry, where Newton ends on return.
+    tol, goal : float
+    limit : int
         Iterations allowed.
-    null : bool
-        Whether the problems are binary, start with coefficients of 0, and have sides of 1.
-    shares : ndarray of shape (m,)
-        Of the mean curvature of a block's rows: less in a row leaves it out of a binary Hessian.
-        They are halved wherever a step is.
-    counts : ndarray of shape (m, 2), int64
+    counts : ndarray of shape (2,), int64
         Zeros; result: iterations, and evaluations of the objective with its derivatives.
     """
-    m, K, q = points.shape
+    K, q = point.shape
     blocks, rows, p = A.shape[0], A.shape[2], center.size
     P, D = np.empty((K, rows)), np.empty((K * (K + 1) // 2, rows))
-    scratch, own = np.empty((4, rows)), np.empty(rows)
-    top, log_total = np.empty(rows), np.empty(rows)
-    buffer, kept = np.empty((q + 5) * rows), np.empty(rows, np.uint64)
-    gradient, H = np.empty((m, K, q)), np.empty((m, K * q, K * q))
-    step, trial = np.empty((m, K * q)), points.copy()
-    value, there, decrement, length = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
-    factors = np.empty(m)
-    going, last = np.empty(m, np.bool_), np.empty(m, np.bool_)
+    own, top, log_total = np.empty(rows), np.empty(rows), np.empty(rows)
+    scratch, gradient, H = np.empty((4, rows)), np.empty((K, q)), np.empty((K * q, K * q))
+    step, trial, state = np.empty(K * q), point.copy(), np.zeros(4)
+    state[VALUE], going, zero = np.inf, True, np.int64(0)
+    while going:
+        there = _penalty(lambda2, p, trial, gradient, H)
+        for block in range(blocks):
+            column_logits(A[block], trial, P)
+            for i in range(rows):
+                own[i] = P[y[block, i], i]
+            softmax_columns(P, top, log_total)
+            class_products(P, s[block], D)
+            there += softmax_residuals(y[block], s[block], own, top, log_total, P)
+            add_products(P, A[block], zero, gradient, zero, zero)
+            pair = 0
+            for k in range(0 if state[LAST] else K):
+                for other in range(k, K):
+                    add_weighted_gram(A[block], D[pair], scratch, H, k * q, other * q)
+                    pair += 1
+        _complete(H, K, p)
+        going = _next_trial(
+            there, gradient, H, center, tol, goal, limit, point, trial, step, state, counts
+        )
+
+
+@jit
+def newton_binary(
+    A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, null, shares, counts
+):
+    """`newton_softmax` for the binary problems of some classes, (m,), one array entry for each.
+
+    Hessians leave out the rows of least curvature, most of them where classes are all but
+    separate.  What is left is no larger than the Hessian, so decrements err to the safe side.  All
+    null models have the same Hessian but for a factor.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (m,), int64
+        The classes.
+    sides : ndarray of shape (m, 2), float64
+        The factors on the weights of rows of other classes and of this one.
+    points : ndarray of shape (m, 1, q), float64
+    null : bool
+        Whether the problems start with coefficients of 0, and have sides of 1.
+    shares : ndarray of shape (m,)
+        Of the mean curvature of a block's rows: less in a row leaves it out of a Hessian.
+        They are halved wherever a step is.
+    counts : ndarray of shape (m, 2), int64
+    """
+    m, _, q = points.shape
+    blocks, rows, p = A.shape[0], A.shape[2], center.size
+    P, d, t = np.empty((1, rows)), np.empty(rows), np.empty(rows)
+    scratch, buffer, kept = np.empty((4, rows)), np.empty((q + 5) * rows), np.empty(rows, np.uint64)
+    gradient, H, common = np.empty((m, 1, q)), np.empty((m, q, q)), np.zeros((q, q))
+    step, trial, state = np.empty((m, q)), points.copy(), np.zeros((m, 4))
+    there, factors, going = np.empty(m), np.empty(m), np.empty(m, np.bool_)
     for c in range(m):
-        going[c], last[c] = True, False
-        value[c], decrement[c], length[c] = np.inf, 0.0, 0.0
-    common, left, zero = np.zeros((q, q)), m, np.int64(0)
+        going[c], state[c, VALUE] = True, np.inf
+    left, zero = m, np.int64(0)
     while left:
         for c in range(m):
             if going[c]:
@@ -86,75 +118,83 @@ def newton_problems(
                 if not going[c]:
                     continue
                 column_logits(A[block], trial[c], P)
-                if columns[c] < 0:
-                    for i in range(rows):
-                        own[i] = P[y[block, i], i]
-                    softmax_columns(P, top, log_total)
-                    class_products(P, s[block], D)
-                    there[c] += softmax_residuals(y[block], s[block], own, top, log_total, P)
-                else:
-                    there[c] += sigmoid_residuals(
-                        y[block], s[block], columns[c], sides[c, 1], sides[c, 0], P, zero, own
-                    )
-                    for i in range(rows):
-                        side = sides[c, 1] if y[block, i] == columns[c] else sides[c, 0]
-                        slope = own[i] / ((1.0 + own[i]) * (1.0 + own[i]))
-                        D[0, i] = s[block, i] * (1.0 if null else side * slope)
-                    factors[c] = own[0] / ((1.0 + own[0]) * (1.0 + own[0]))
+                there[c] += sigmoid_residuals(
+                    y[block], s[block], columns[c], sides[c, 1], sides[c, 0], P, zero, t
+                )
                 add_products(P, A[block], zero, gradient[c], zero, zero)
-                if last[c] or (null and c > 0):
+                factors[c] = t[0] / ((1.0 + t[0]) * (1.0 + t[0]))
+                if state[c, LAST] or (null and c > 0):
                     continue
-                features, weights, few, into = A[block], D, scratch, H[c]
+                for i in range(rows):
+                    side = sides[c, 1] if y[block, i] == columns[c] else sides[c, 0]
+                    slope = t[i] / ((1.0 + t[i]) * (1.0 + t[i]))
+                    d[i] = s[block, i] * (1.0 if null else side * slope)
+                features, weight, few, into = A[block], d, scratch, H[c]
                 if null:
                     into = common
-                elif columns[c] >= 0 and shares[c] > 0.0:
-                    count = _rows_of_weight(D[0], shares[c], kept)
+                elif shares[c] > 0.0:
+                    count = _rows_of_weight(d, shares[c], kept)
                     if 4 * count <= 3 * rows:
                         width = count + -count % LANES
                         features = buffer[: q * width].reshape(q, width)
-                        weights = buffer[q * width : (q + 1) * width].reshape(1, width)
+                        weight = buffer[q * width : (q + 1) * width]
                         few = buffer[(q + 1) * width : (q + 5) * width].reshape(4, width)
-                        _take_rows(A[block], D[0], kept, count, features, weights[0])
-                pair = 0
-                for k in range(K):
-                    for other in range(k, K):
-                        add_weighted_gram(features, weights[pair], few, into, k * q, other * q)
-                        pair += 1
-        if null:
-            for c in range(m):
-                for j in range(q):
-                    for r in range(j, q):
-                        H[c, j, r] += factors[c] * common[j, r]
-            null = False
+                        _take_rows(A[block], d, kept, count, features, weight)
+                add_weighted_gram(features, weight, few, into, zero, zero)
         for c in range(m):
             if not going[c]:
                 continue
-            counts[c, 1] += 1
-            enough = value[c] - 2.0 * ARMIJO * length[c] * decrement[c]
-            if there[c] <= enough or (last[c] and there[c] <= value[c]):
-                if value[c] < np.inf:
-                    counts[c, 0] += 1
-                for k in range(K):
-                    for j in range(q):
-                        points[c, k, j] = trial[c, k, j]
-                value[c] = there[c]
-                going[c] = not last[c] and counts[c, 0] < limits[c]
-                if going[c]:
-                    _complete(H[c], K, p, columns[c] < 0)
-                    going[c], decrement[c] = definite_step(H[c], gradient[c], step[c])
-                    near = decrement[c] <= goals[c] and _violation(gradient[c], center) <= tol
-                    last[c] = near or decrement[c] <= ROUNDING * value[c]
-                    length[c] = 1.0
-            else:
-                length[c] *= 0.5
-                shares[c] *= 0.5
-                going[c] = not last[c] and length[c] >= SHORTEST and value[c] < np.inf
-            if going[c]:
-                for k in range(K):
-                    for j in range(q):
-                        trial[c, k, j] = points[c, k, j] - length[c] * step[c, k * q + j]
-            else:
-                left -= 1
+            for j in range(q if null else 0):
+                for r in range(j, q):
+                    H[c, j, r] += factors[c] * common[j, r]
+            going[c] = _next_trial(
+                there[c],
+                gradient[c],
+                H[c],
+                center,
+                tol,
+                goals[c],
+                limits[c],
+                points[c],
+                trial[c],
+                step[c],
+                state[c],
+                counts[c],
+            )
+            shares[c] *= 0.5 if state[c, LENGTH] < 1.0 else 1.0
+            left -= not going[c]
+        null = False
+
+
+@jit
+def _next_trial(there, gradient, H, center, tol, goal, limit, point, trial, step, state, counts):
+    """Whether Newton's method goes on after an evaluation at ``trial``, which is changed then.
+
+    A value ``there`` that is low enough makes it the new point.  From there a new step is taken;
+    else half of the last one.
+    """
+    K, q = point.shape
+    last = state[LAST] > 0.0
+    enough = state[VALUE] - 2.0 * ARMIJO * state[LENGTH] * state[DECREMENT]
+    counts[1] += 1
+    if there <= enough or (last and there <= state[VALUE]):
+        counts[0] += state[VALUE] < np.inf
+        for k in range(K):
+            for j in range(q):
+                point[k, j] = trial[k, j]
+        state[VALUE], state[LENGTH] = there, 1.0
+        going = not last and counts[0] < limit
+        if going:
+            going, state[DECREMENT] = definite_step(H, gradient, step)
+            near = state[DECREMENT] <= goal and _violation(gradient, center) <= tol
+            state[LAST] = near or state[DECREMENT] <= ROUNDING * there
+    else:
+        state[LENGTH] *= 0.5
+        going = not last and state[LENGTH] >= SHORTEST and state[VALUE] < np.inf
+    for k in range(K if going else 0):
+        for j in range(q):
+            trial[k, j] = point[k, j] - state[LENGTH] * step[k * q + j]
+    return going
 
 
 @jit
@@ -202,15 +242,15 @@ def _take_rows(A, d, kept, count, some, weight):
 
 
 @jit
-def _complete(H, K, p, softmax):
-    """The Hessian's upper triangle from those of its blocks; softmax's flat direction."""
+def _complete(H, K, p):
+    """Softmax's Hessian, its upper triangle, from those of its blocks; and its flat direction."""
     q = H.shape[0] // K
     for k in range(K):
         for other in range(k + 1, K):
             for j in range(q):
                 for r in range(j + 1, q):
                     H[k * q + r, other * q + j] = H[k * q + j, other * q + r]
-    if softmax and q > p:  # it does not see a shift of all intercepts
+    if q > p:  # it does not see a shift of all intercepts
         curvature = 0.0
         for k in range(K):
             curvature += H[k * q + p, k * q + p]

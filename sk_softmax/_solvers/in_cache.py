@@ -88,7 +88,7 @@ class _Problems:
     A, y, s
         See `_blocks`.
     columns, sides : ndarray of shape (m,) and (m, 2)
-        See the kernel.
+        See the kernel of binary problems; none for softmax.
     parts : list
         See `_parts`.
     groups : list of slice
@@ -108,7 +108,7 @@ class _Problems:
     def of(cls, objective: Objective, control: Control) -> "_Problems":
         A, y, s = _blocks(objective)
         target, m = objective.target, objective.n_problems
-        columns, sides = np.array([-1]), np.ones((1, 2))
+        columns, sides = np.empty(0, np.int64), np.empty((0, 2))
         if target.positive is not None and target.negative is not None:
             columns, sides = target.columns, np.column_stack([target.negative, target.positive])
         wanted = m * objective.hessian_size**2 // HESSIANS
@@ -157,7 +157,7 @@ class _Problems:
     def _solve_group(
         self, some: slice, problems: Array, null: bool, shares: Array, allowed: Array | None
     ) -> tuple[Array, Array]:
-        from .._kernels.newton import newton_problems
+        from .._kernels.newton import newton_binary, newton_softmax
 
         objective, n = self.objective, self.objective.design.n
         made = np.zeros((len(self.parts), some.stop - some.start), np.int64)
@@ -169,22 +169,17 @@ class _Problems:
                 if not limits.any():
                     continue
             counts = np.zeros((rows.size, 2), np.int64)
-            newton_problems(
-                self.A[:count],
-                objective.center,
-                self.y[:count],
-                self.s[:count] * scale,
-                self.columns[some],
-                self.sides[some],
-                objective.lambda2[some],
-                problems[some],
-                tol,
-                goal[some],
-                limits,
-                null and part == 0,
-                shares[part, some],
-                counts,
-            )
+            data = self.A[:count], objective.center, self.y[:count], self.s[:count] * scale
+            lambda2, points = objective.lambda2[some], problems[some]
+            if objective.coupled:
+                ends = tol, goal[0], limits[0]
+                newton_softmax(*data, lambda2[0], points[0], *ends, counts[0])
+            else:
+                kinds, ends = (self.columns[some], self.sides[some]), (tol, goal[some], limits)
+                first = null and part == 0
+                newton_binary(
+                    *data, *kinds, lambda2, points, *ends, first, shares[part, some], counts
+                )
             made[part] = counts[:, 0]
             rows += counts[:, 1] * n * count // self.y.shape[0]
         return made, rows
