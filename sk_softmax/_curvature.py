@@ -260,6 +260,11 @@ class Curvature:
         return few and self._steady
 
     @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """Weighted sums of the features and of their squares, each (p,)."""
+        return self.design.moments(self.target.s)
+
+    @cached_property
     def _steady(self) -> bool:
         """Whether features may be centred after the summation.
 
@@ -267,7 +272,7 @@ class Curvature:
         """
         if not self.center.any():
             return True
-        first, second = self.design.moments(self.target.s)
+        first, second = self.moments
         total = self.target.s.sum()
         return bool((second / total >= (1 + STEADY) * (first / total) ** 2).all())
 

@@ -14,7 +14,7 @@ Conventions, here and in everything built on this module:
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -103,7 +103,7 @@ class Objective(Curvature):
     @cached_property
     def distances(self) -> Array:
         """Each row's squared distance from the mean, features in units of their spread: (n,)."""
-        first, second = self.design.moments(self.target.s)
+        first, second = self.moments
         total = self.target.s.sum()
         center = first / total
         variance = second / total - center**2
@@ -165,11 +165,17 @@ class Objective(Curvature):
         return -(share * np.log(share) + (1 - share) * np.log1p(-share))
 
     def penalised(self, lambda1: float, lambda2: float) -> "Objective":
-        """The same loss with other penalties; it counts the rows that it reads itself."""
+        """The same loss with other penalties; it counts the rows that it reads itself.
+
+        What is cached comes along, for none of it depends on the penalty.
+        """
         m = self.n_problems
-        return replace(
+        other = replace(
             self, lambda1=np.full(m, lambda1), lambda2=np.full(m, lambda2), counts=Counter()
         )
+        own = {each.name for each in fields(self)}
+        other.__dict__.update({name: x for name, x in vars(self).items() if name not in own})
+        return other
 
     def take_outputs(self, outputs: Array) -> "Objective":
         """The objective of some of the one-vs-all problems."""

@@ -400,7 +400,7 @@ def diagonal(objective: Objective, state: Array) -> Diagonal:
 def null_curvature(objective: Objective) -> Array:
     """Diagonal of the Hessian of F's smooth part at the null model, (K, q), centred, positive."""
     p = objective.p
-    first, variance = objective.design.moments(objective.target.s)
+    first, variance = objective.moments
     if objective.fit_intercept:
         variance = np.maximum(variance - first**2, 1e-16 * variance)
     pi = np.full((objective.K, 1), 1 / objective.K if objective.coupled else 0.5)

@@ -195,8 +195,7 @@ def null_slope(objective: "Objective") -> Array:
         If all are 0 up to rounding.
     """
     slope = np.abs(objective.loss_gradient(objective.null_point())[1][:, : objective.p])
-    squares = objective.design.moments(objective.target.s)[1]
-    if (slope <= ROUNDING * np.sqrt(squares)).all():
+    if (slope <= ROUNDING * np.sqrt(objective.moments[1])).all():
         raise ValueError(ILL_POSED)
     return slope
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import STORAGE, over
+from problems import LOSSES, STORAGE, make_problem, over
 from scipy import sparse
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -21,8 +21,10 @@ from sk_softmax import (
     softmax_l1_min_c,
     softmax_path,
 )
+from sk_softmax._objective import Objective
 from sk_softmax._solvers import cost, samples
 from sk_softmax._solvers import path as solvers_path
+from sk_softmax._solvers.table import solve
 
 PATH = {SoftmaxClassifier: softmax_path, OvAClassifier: ova_path}
 SMALLEST_C = {SoftmaxClassifier: softmax_l1_min_c, OvAClassifier: ova_l1_min_c}
@@ -123,6 +125,34 @@ def test_later_models_start_from_earlier_ones(Classifier):
         path = PATH[Classifier](X, y, Cs=15, l1_ratio=l1_ratio)
         alone = [Classifier(C=C, l1_ratio=l1_ratio).fit(X, y).n_iter_.sum() for C in path.Cs]
         assert path.n_iters.sum() < 0.8 * sum(alone)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_a_model_knows_of_where_it_ends_is_so(loss, storage, solver, monkeypatch):
+    """The next one begins with that, and evaluates nothing there; spreads are found once."""
+    objective = make_problem(loss, "l1", storage).objective()
+    moments, spreads = objective.design.moments, []
+    monkeypatch.setattr(objective.design, "moments", lambda s: spreads.append(s) or moments(s))
+    penalties = [(lambda1, 0.0) for lambda1 in (0.05, 0.02, 0.01, 0.005)]
+    for at in solvers_path.solve_path(objective, penalties, solver):
+        point = np.column_stack([at.coef, at.intercept])
+        for known, exact in zip(at.known, objective.loss_gradient(point), strict=True):
+            np.testing.assert_allclose(known, exact, rtol=1e-12, atol=1e-15)
+        known = at.known
+    assert len(spreads) == 1
+
+    evaluated = []
+    evaluate = Objective.loss_gradient
+    monkeypatch.setattr(
+        Objective, "loss_gradient", lambda self, w: evaluated.append(w) or evaluate(self, w)
+    )
+    weakest = objective.penalised(*penalties[-1])
+    again = solve(weakest, solver, start=point, known=known)
+    assert not evaluated
+    assert again.n_iter.max() == 0
+    np.testing.assert_array_equal(again.coef, at.coef)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "newton"])

@@ -48,7 +48,7 @@ def continuation(
     weakest = float(objective.lambda2.min())
     if control.near or weakest == 0:
         return start, 0
-    first, second = objective.design.moments(objective.target.s)
+    first, second = objective.moments
     total = objective.target.s.sum()
     variance = float(np.maximum(second / total - (first / total) ** 2, 0.0).sum())
     ratio = max(variance / objective.design.n / weakest, 1.0)

@@ -49,17 +49,19 @@ def solve_path(
     solution : Solution
     """
     start: Array | None = None
+    known: tuple[Array, Array] | None = None
     row_space: _RowSpace | None = None
+    here = objective
     for lambda1, lambda2 in penalties:
-        here = objective.penalised(lambda1, lambda2)
+        here = here.penalised(lambda1, lambda2)
         if lambda1 == 0 and wide(here):
             row_space = row_space or _RowSpace(here)
             solution = row_space.solve(here, solver, tol, max_iter, verbose)
         else:
             near = start is not None
-            solution = solve(here, solver, tol, max_iter, start, verbose, near=near)
+            solution = solve(here, solver, tol, max_iter, start, verbose, near=near, known=known)
         yield solution
-        start = _start_from(here, solution)
+        start, known = _start_from(here, solution)
 
 
 class _RowSpace:
@@ -77,13 +79,20 @@ class _RowSpace:
         near = self.start is not None
         precise = FINER**2 * tol
         rough = solve(rotated, "auto", precise, max_iter, self.start, verbose, near=near)
-        self.start = _start_from(rotated, rough)
+        self.start, _ = _start_from(rotated, rough)
         left = max_iter - int(rough.n_iter.max(initial=0))
         solution = solve(here, solver, tol, left, self.restore(self.start), verbose, near=True)
         return replace(solution, n_iter=solution.n_iter + rough.n_iter)
 
 
-def _start_from(objective: Objective, solution: Solution) -> Array:
-    """A solution as a point (K, q) to go on from; the null model if it is no number."""
+def _start_from(
+    objective: Objective, solution: Solution
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """A solution as a point (K, q) to go on from, and the loss and its gradient there.
+
+    The null model, of which nothing is known, if it is no number.
+    """
     point = np.column_stack([solution.coef, solution.intercept])[:, : objective.q]
-    return point if np.isfinite(point).all() else objective.null_point()
+    if np.isfinite(point).all():
+        return point, solution.known
+    return objective.null_point(), None

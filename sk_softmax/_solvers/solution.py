@@ -61,6 +61,8 @@ class Control:
         Where the solver's variables are not the user's: from its points to the user's.
     provisional : bool
         Whether the end is only another run's start: no problem is done there.
+    known : tuple of ndarray, optional
+        Mean loss (m,) and its gradient (K, q) at the start.
     near : bool
         Whether the start is so near that fits of parts of the rows, or with stronger penalties,
         would lead away from it.
@@ -73,6 +75,7 @@ class Control:
     watch: Watch | None = None
     restore: Callable[[Array], Array] | None = None
     provisional: bool = False
+    known: tuple[Array, Array] | None = None
     near: bool = False
 
     @property
@@ -125,6 +128,8 @@ class Solution:
         What happened, in order.
     separated : list of ndarray of int
         Without a penalty: for each problem the codes of the classes that are separated.
+    known : tuple of ndarray, optional
+        Mean loss (m,) and its gradient (K, q).
     """
 
     coef: Array
@@ -138,6 +143,7 @@ class Solution:
     evaluations: float
     trace: list[dict[str, Any]] = field(repr=False)
     separated: list[Array] = field(default_factory=list)
+    known: tuple[Array, Array] | None = field(default=None, repr=False)
 
 
 class Run:
@@ -148,9 +154,17 @@ class Run:
     objective : Objective
     control : Control
     start : ndarray of shape (K, q)
+    known : tuple of ndarray, optional
+        Mean loss and its gradient there.
     """
 
-    def __init__(self, objective: Objective, control: Control, start: Array) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        control: Control,
+        start: Array,
+        known: tuple[Array, Array] | None = None,
+    ) -> None:
         m = objective.n_problems
         self.objective = objective
         self.control = control
@@ -164,7 +178,7 @@ class Run:
         self.n_iter = np.zeros(m, dtype=np.int64)
         self.iterations = 0
         self.trace: list[dict[str, Any]] = []
-        loss, gradient = objective.loss_gradient(start)
+        loss, gradient = known or objective.loss_gradient(start)
         self.accept(self.open, start, loss, gradient)
 
     @property
@@ -304,6 +318,7 @@ class Run:
             solver=solver,
             evaluations=self.objective.counts["rows"] / max(1, self.objective.design.n),
             trace=self.trace,
+            known=(self.loss, self.gradient),
         )
 
 

@@ -72,6 +72,7 @@ def solve(
     watch: Callable[[State], object] | None = None,
     begins: Callable[[State], object] | None = None,
     near: bool = False,
+    known: tuple[Array, Array] | None = None,
 ) -> Solution:
     """Minimise ``objective``.
 
@@ -92,6 +93,8 @@ def solve(
         Gets the `State` at the beginning of each iteration that ``watch`` is to see the end of.
     near : bool, default=False
         Whether ``start`` is the optimum for a slightly stronger penalty.
+    known : tuple of ndarray, optional
+        Mean loss (m,) and its gradient (K, q) at ``start``; smooth solvers evaluate them anew.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def solve(
     watched = None
     if watch is not None:
         watched = Watch(objective, entry.name, tol, goal, point, watch, begins)
-    control = Control(tol, goal, max_iter, verbose, watched, near=near)
+    control = Control(tol, goal, max_iter, verbose, watched, known=known, near=near)
     if entry.smooth and start is None and wide(objective):
         solution = _solve_wide(entry, objective, control)
     else:
@@ -165,4 +168,5 @@ def _of_least_norm(objective: Objective, control: Control, solution: Solution) -
         intercept=intercept - intercept.mean() if objective.coupled else intercept,
         objective=loss,
         optimality=violation,
+        known=(loss, gradient),
     )

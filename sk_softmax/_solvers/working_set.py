@@ -30,7 +30,7 @@ Improve = Callable[[Control, Objective, Array, Array, Array, Array], tuple[int, 
 
 def on_working_sets(objective: Objective, control: Control, start: Array, improve: Improve) -> Run:
     """Minimise F with lambda1 > 0 from ``start``, (K, q), set by set; the run at its end."""
-    run = Run(objective, control, start)
+    run = Run(objective, control, start, control.known)
     curvature = null_curvature(objective)
     best_value, best_violation, failures = np.inf, np.inf, 0
     while run.goes_on:
