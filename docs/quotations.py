@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from sk_softmax._objective import Objective
-from sk_softmax._preconditioner import can_factor
+from sk_softmax._preconditioner.make import can_factor
 from sk_softmax._solvers import cost
 from sk_softmax._solvers.in_cache import fits_in_cache
 from sk_softmax._solvers.row_space import wide
@@ -21,13 +21,14 @@ from sk_softmax._solvers.table import SOLVERS, choose
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 MODULES = (
-    "_curvature",
+    "_curvature.hessians",
     "_design.chunks",
     "_design.dense",
     "_factor",
     "_kernels.tiles",
     "_kernels.transpose",
-    "_preconditioner",
+    "_preconditioner.make",
+    "_preconditioner.rows",
     "_solvers.bounded",
     "_solvers.by_feature",
     "_solvers.conjugate_gradient",
@@ -40,8 +41,9 @@ MODULES = (
     "_solvers.row_space",
     "_solvers.samples",
     "_solvers.separation",
-    "_solvers.solution",
+    "_solvers.run",
     "_solvers.support",
+    "_solvers.support_step",
     "_solvers.table",
     "_solvers.whitened_rows",
     "_solvers.working_set",

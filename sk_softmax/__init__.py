@@ -2,7 +2,8 @@
 
 from ._classifiers import OvAClassifier, SoftmaxClassifier
 from ._classifiers_cv import OvAClassifierCV, SoftmaxClassifierCV
-from ._path import CoefficientPath, ova_path, softmax_path
+from ._grid import CoefficientPath
+from ._path import ova_path, softmax_path
 from ._smallest_c import ova_l1_min_c, softmax_l1_min_c
 from ._version import __version__
 

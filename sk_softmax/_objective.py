@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ._curvature import Curvature
-from ._design.chunks import blocks_of, cut
+from ._curvature.products import Curvature
 from ._design.make import Design, make_design
 from ._design.target import Target
 from ._threads import Workers
@@ -110,22 +109,6 @@ class Objective(Curvature):
         varies = variance > np.finfo(float).tiny
         weight = np.where(varies, 1 / np.where(varies, variance, 1.0), 0.0)
         return self.design.squared_distances(center, weight)
-
-    def residual_sizes(self, point: Array) -> Array:
-        """The largest of each row's residuals, (n,)."""
-        coef, intercept = self.split(point)
-        sizes = np.empty(self.design.n)
-        Wt = np.ascontiguousarray(coef.T)
-
-        def fill(rows: slice) -> tuple[()]:
-            for block in blocks_of(rows, 1024):
-                R = self.design.logits(block, Wt, intercept)
-                self.target.residual(R, block)
-                sizes[block] = np.abs(R).max(axis=1)
-            return ()
-
-        cut(self.workers, fill, self.design.n, self.design.work(self.K))
-        return sizes
 
     def ridge(self, point: Array) -> Array:
         """lambda2 W, with 0 for the intercept; shape (K, q)."""

@@ -212,7 +212,7 @@ def smallest_useful_c(objective: "Objective", l1_ratio: float, S: float) -> floa
     """
     if l1_ratio > 0:
         return smallest_c(objective, l1_ratio, S)
-    from ._preconditioner import Centring
+    from ._preconditioner.changes import Centring
 
     p, null = objective.p, objective.null_point()
     null_slope(objective)  # is there any?

@@ -8,7 +8,7 @@ from problems import LOSSES, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from scipy import sparse
 
-from sk_softmax._preconditioner import diagonal
+from sk_softmax._preconditioner.make import diagonal
 from sk_softmax._solvers import by_feature
 from sk_softmax._solvers.by_feature import solve_by_feature
 

@@ -12,7 +12,7 @@ from problems import LOSSES, PENALTIES, half_empty, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from scipy.optimize import minimize_scalar
 
-from sk_softmax._solvers import gauge, support
+from sk_softmax._solvers import gauge, support, support_step
 from sk_softmax._solvers.certificate import dual_gap, kkt_violation, optimality
 from sk_softmax._solvers.gauge import best_shift, least_norm
 from sk_softmax._solvers.table import solve
@@ -188,7 +188,7 @@ def test_near_the_optimum_the_decrement_is_the_suboptimality(
     """On the non-zero coefficients, whose signs do not change."""
     problem, objective, optimum, least = optimum_of(loss, penalty, fit_intercept, 0.5, 0)
     if not formed:
-        monkeypatch.setattr(support, "LARGEST_SUPPORT", 0)
+        monkeypatch.setattr(support_step, "LARGEST_SUPPORT", 0)
     (direction,) = problem.points(1, seed=1)
     point = optimum * (1 + size * direction)
     point[:, 3:] += size * direction[:, 3:]

@@ -34,7 +34,7 @@ from sk_softmax import (
 from sk_softmax._cross_validation import folds as shared_folds
 from sk_softmax._cross_validation.selection import Selection
 from sk_softmax._objective import make_objective
-from sk_softmax._preconditioner import stratified_rows
+from sk_softmax._preconditioner.rows import stratified_rows
 from sk_softmax._threads import Workers
 
 PLAIN = {SoftmaxClassifierCV: SoftmaxClassifier, OvAClassifierCV: OvAClassifier}

@@ -9,13 +9,8 @@ from problems import Problem, make_problem
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
-from sk_softmax._preconditioner import (
-    LARGEST_BLOCK,
-    can_factor,
-    can_factor_by_class,
-    class_sample,
-    hessian_sample,
-)
+from sk_softmax._preconditioner.make import LARGEST_BLOCK, can_factor, can_factor_by_class
+from sk_softmax._preconditioner.rows import class_sample, hessian_sample
 from sk_softmax._solvers import cost
 from sk_softmax._solvers.in_cache import fits_in_cache
 from sk_softmax._solvers.table import choose

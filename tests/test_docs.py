@@ -36,6 +36,7 @@ LAYERS = (
     ("_solvers",),
     ("_validation", "_callbacks", "_prediction", "_base", "_classifiers"),
     ("_smallest_c",),
+    ("_grid",),
     ("_path",),
     ("_cross_validation",),
     ("_classifiers_cv",),

@@ -9,7 +9,7 @@ from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixt
 
 from sk_softmax._design import chunks
 from sk_softmax._kernels import newton as kernels
-from sk_softmax._preconditioner import Centring
+from sk_softmax._preconditioner.changes import Centring
 from sk_softmax._solvers import in_cache
 from sk_softmax._solvers.in_cache import fits_in_cache, newton_in_cache
 from sk_softmax._solvers.samples import NOISE

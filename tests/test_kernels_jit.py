@@ -55,7 +55,9 @@ FITS = """
 import json, sys
 import numpy as np
 from kernel_cases import kernels
-from sk_softmax import OvAClassifier, SoftmaxClassifier, _preconditioner
+from sk_softmax import OvAClassifier, SoftmaxClassifier
+from sk_softmax._preconditioner import make as preconditioner_make
+from sk_softmax._preconditioner import rows as preconditioner_rows
 from sk_softmax._solvers import in_cache
 
 rng = np.random.default_rng(0)
@@ -66,8 +68,8 @@ for Classifier in (SoftmaxClassifier, OvAClassifier):
     for labels in (y, y > 0):
         Classifier().fit(X, labels).predict_proba(X)
 in_cache.WORK = 0
-for room in (_preconditioner.LARGEST_HESSIAN, 0):
-    _preconditioner.LARGEST_HESSIAN = _preconditioner.NARROW = room
+for room in (preconditioner_make.LARGEST_HESSIAN, 0):
+    preconditioner_make.LARGEST_HESSIAN = preconditioner_rows.NARROW = room
     for Classifier in (SoftmaxClassifier, OvAClassifier):
         for solver in ("lbfgs", "newton"):
             Classifier(solver=solver).fit(X, y)

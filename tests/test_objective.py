@@ -8,9 +8,9 @@ import pytest
 from problems import LOSSES, PENALTIES, CountingWorkers, make_problem
 from scipy import sparse
 
-from sk_softmax import _curvature
+from sk_softmax._curvature import hessians, outputs, supports
 from sk_softmax._design import chunks, dense
-from sk_softmax._preconditioner import Centring
+from sk_softmax._preconditioner.changes import Centring
 
 over_losses = pytest.mark.parametrize("loss", LOSSES)
 over_penalties = pytest.mark.parametrize("penalty", PENALTIES)
@@ -260,8 +260,9 @@ def along(monkeypatch):
 
     def patch(path):
         for name, value in PATHS[path].items():
-            module = chunks if hasattr(chunks, name) else _curvature
-            monkeypatch.setattr(module, name, value)
+            for module in (chunks, outputs, hessians):
+                if name in vars(module):
+                    monkeypatch.setattr(module, name, value)
 
     return patch
 
@@ -326,7 +327,7 @@ def test_the_hessian_on_a_support_is_a_part_of_the_whole(
     objective = problem.objective()
     rng = np.random.default_rng(0)
     along(path)
-    monkeypatch.setattr(_curvature, "MOSTLY", mostly)
+    monkeypatch.setattr(supports, "MOSTLY", mostly)
     for point, density in zip(problem.points(3), (0.0, 0.4, 1.0), strict=True):
         support = rng.random(point.shape) < density
         blocks = objective.hessian_on(point, support)

@@ -8,26 +8,28 @@ from problems import LOSSES, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from scipy import sparse
 
-from sk_softmax import _factor, _preconditioner
+from sk_softmax import _factor
 from sk_softmax._factor import JITTER, Inverses, Triangles
-from sk_softmax._preconditioner import (
-    LARGEST_SAMPLE,
-    Centring,
-    Diagonal,
-    Factor,
-    Kronecker,
+from sk_softmax._preconditioner import make as preconditioner_make
+from sk_softmax._preconditioner import rows as preconditioner_rows
+from sk_softmax._preconditioner.changes import Centring, Diagonal, Factor, Kronecker
+from sk_softmax._preconditioner.make import (
     can_factor,
     can_factor_by_class,
-    class_sample,
     diagonal,
     factor,
     factor_by_class,
-    hessian_sample,
-    important_rows,
     kronecker,
     null_curvature,
-    stratified_rows,
     without_factor,
+)
+from sk_softmax._preconditioner.rows import (
+    LARGEST_SAMPLE,
+    class_sample,
+    hessian_sample,
+    important_rows,
+    residual_sizes,
+    stratified_rows,
 )
 from sk_softmax._solvers import cost, samples
 from sk_softmax._solvers.newton import newton_steps
@@ -151,7 +153,7 @@ def solves_newton_system(problem, change, point):
 def test_the_kronecker_form_is_exact_at_the_null_model(
     loss, storage, fit_intercept, penalty, monkeypatch
 ):
-    monkeypatch.setattr(_preconditioner, "ROWS_A_FEATURE", 1000)  # all rows
+    monkeypatch.setattr(preconditioner_make, "ROWS_A_FEATURE", 1000)  # all rows
     problem = make_problem(loss, penalty, storage, fit_intercept)
     objective = problem.objective()
     null = objective.null_point()
@@ -174,7 +176,7 @@ def test_the_kronecker_form_is_near_the_hessian_elsewhere_and_on_a_sample(loss, 
         return values[-1] / values[0]
 
     for rows_a_feature in (50, 10**6):
-        monkeypatch.setattr(_preconditioner, "ROWS_A_FEATURE", rows_a_feature)
+        monkeypatch.setattr(preconditioner_make, "ROWS_A_FEATURE", rows_a_feature)
         M = matrix_of(kronecker(objective, point), problem.shape)
         for k, H in enumerate(hessians):
             own = slice(k * len(H), (k + 1) * len(H))
@@ -199,13 +201,13 @@ def test_without_a_factor_changes_go_by_class_then_by_covariance_then_by_coordin
     entries = problem.shape[0] * 25
     for name, enough in (("LARGEST_BLOCK", 5), ("LARGEST_BLOCKS", entries)):
         with monkeypatch.context() as patch:
-            patch.setattr(_preconditioner, name, enough)
+            patch.setattr(preconditioner_make, name, enough)
             assert can_factor_by_class(objective)
             assert kind() is Factor
-            patch.setattr(_preconditioner, name, enough - 1)
+            patch.setattr(preconditioner_make, name, enough - 1)
             assert not can_factor_by_class(objective)
             assert kind() is Kronecker
-            patch.setattr(_preconditioner, "LARGEST_COVARIANCE", 3)
+            patch.setattr(preconditioner_make, "LARGEST_COVARIANCE", 3)
             assert kind() is Diagonal
 
 
@@ -266,7 +268,7 @@ def test_null_curvature_of_constant_and_empty_features_is_positive(fit_intercept
 def test_the_limit_of_can_factor_is_that_of_one_problem(monkeypatch):
     softmax, ova = (make_problem(loss).objective() for loss in ("softmax", "one-vs-all"))
     for limit, softmax_can, ova_can in ((15, True, True), (14, False, True), (4, False, False)):
-        monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", limit)
+        monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", limit)
         assert can_factor(softmax) == softmax_can
         assert can_factor(ova) == ova_can
 
@@ -428,7 +430,7 @@ def large_problem(loss, storage="C", n=6000):
 @pytest.fixture
 def wide(monkeypatch):
     """Every X counts as wide: a class's block is made of some of the rows."""
-    monkeypatch.setattr(_preconditioner, "NARROW", 0)
+    monkeypatch.setattr(preconditioner_rows, "NARROW", 0)
 
 
 @over_losses
@@ -438,7 +440,7 @@ def test_by_class_blocks_of_important_rows_are_near_those_of_all(
     loss, storage, stored, wide, monkeypatch
 ):
     """In the sample's variables each output's own curvature is nearly the identity."""
-    monkeypatch.setattr(_preconditioner, "STORED", stored)
+    monkeypatch.setattr(preconditioner_rows, "STORED", stored)
     problem = large_problem(loss, storage)
     objective = problem.objective()
     assert class_sample(objective) == 2000
@@ -466,12 +468,12 @@ def test_by_class_a_sample_of_the_rows_is_the_same_every_time(loss, wide):
 
 def test_a_class_sample_is_all_rows_unless_many_fewer_do(monkeypatch):
     assert class_sample(large_problem("softmax").objective()) == 6000  # few features
-    monkeypatch.setattr(_preconditioner, "NARROW", 4)
+    monkeypatch.setattr(preconditioner_rows, "NARROW", 4)
     assert class_sample(large_problem("softmax").objective()) == 2000
     assert class_sample(large_problem("softmax", n=4000).objective()) == 4000
-    monkeypatch.setattr(_preconditioner, "CLASS_ROWS_A_FEATURE", 500)
+    monkeypatch.setattr(preconditioner_rows, "CLASS_ROWS_A_FEATURE", 500)
     assert class_sample(large_problem("softmax").objective()) == 2500
-    monkeypatch.setattr(_preconditioner, "CLASS_ROWS_A_FEATURE", 600)
+    monkeypatch.setattr(preconditioner_rows, "CLASS_ROWS_A_FEATURE", 600)
     assert class_sample(large_problem("softmax").objective()) == 6000
 
 
@@ -498,7 +500,7 @@ def test_important_rows_weigh_what_all_do_on_average(loss, monkeypatch):
     totals = np.zeros((20, problem.shape[0]))
     grams = np.zeros((problem.shape[0], 5, 5))
     for seed in range(20):
-        monkeypatch.setattr(_preconditioner, "SEED", seed)
+        monkeypatch.setattr(preconditioner_rows, "SEED", seed)
         for k, (rows, weight) in important_rows(objective, point, 600).items():
             totals[seed, k] = weight.sum() / curvature[k].sum()
             grams[k] += (A[rows] * weight[:, None]).T @ A[rows] / 20
@@ -517,7 +519,7 @@ def test_important_rows_weigh_what_all_do_on_average(loss, monkeypatch):
 def test_important_rows_are_about_as_many_as_wanted_ascending_and_always_the_same(
     loss, stored, monkeypatch
 ):
-    monkeypatch.setattr(_preconditioner, "STORED", stored)
+    monkeypatch.setattr(preconditioner_rows, "STORED", stored)
     problem = large_problem(loss, n=3000)
     (point,) = problem.points(1)
     first, second = (important_rows(problem.objective(), point, 300) for _ in range(2))
@@ -686,7 +688,7 @@ def test_stratified_rows_where_no_residual_is_left():
     k = np.arange(3.0)
     point[:, 0], point[:, -1] = 4000 * k, -2000 * k**2
     objective = problem.objective()
-    assert not objective.residual_sizes(point).any()
+    assert not residual_sizes(objective, point).any()
     rows, _ = stratified_rows(objective, 300, point)
     assert rows.size > 100
 
@@ -837,7 +839,7 @@ def test_no_rough_start_without_a_penalty_or_a_hessian(monkeypatch):
     point, iterations = rough_start(objective, control_for(objective), null, never)
     assert point is null
     assert iterations == 0
-    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 14)
+    monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", 14)
     objective = make_problem("softmax", n=4000).objective()
     null = objective.null_point()
     point, iterations = rough_start(objective, control_for(objective), null, never)

@@ -14,16 +14,17 @@ import pytest
 from problems import Problem, needs_jit
 from scipy import sparse
 
-from sk_softmax import OvAClassifier, SoftmaxClassifier, _preconditioner
+from sk_softmax import OvAClassifier, SoftmaxClassifier
+from sk_softmax._preconditioner import make as preconditioner_make
 from sk_softmax._solvers import cost, in_cache, lbfgs, newton, samples
 
 pytestmark = needs_jit
 
 TOL = 1e-4
 NOT_TINY = ((in_cache, "WORK"), 0)
-NO_HESSIAN = ((_preconditioner, "LARGEST_HESSIAN"), 0)
-NO_BLOCKS = ((_preconditioner, "LARGEST_BLOCK"), 0)
-NO_COVARIANCE = ((_preconditioner, "LARGEST_COVARIANCE"), 0)
+NO_HESSIAN = ((preconditioner_make, "LARGEST_HESSIAN"), 0)
+NO_BLOCKS = ((preconditioner_make, "LARGEST_BLOCK"), 0)
+NO_COVARIANCE = ((preconditioner_make, "LARGEST_COVARIANCE"), 0)
 NO_START = ((lbfgs, "LARGEST_NULL"), 0)
 NEVER_NEWTON = ((cost, "newton"), lambda objective: np.inf)
 NEVER_EXACT = ((cost, "SAVED"), 0.0)
@@ -116,7 +117,9 @@ REGIMES = {
     ),
     "nearly separable": Regime(nearly_separable, (180, 60)),
     "more features than rows": Regime(
-        lambda: overlapping(60, 900, 3), (10, 10), (((_preconditioner, "LARGEST_HESSIAN"), 400),)
+        lambda: overlapping(60, 900, 3),
+        (10, 10),
+        ((NO_HESSIAN[0], 400),),
     ),
     "words": Regime(words, (40, 40), (NO_HESSIAN, NO_BLOCKS)),
     "many words": Regime(
@@ -197,8 +200,8 @@ def test_each_regime_takes_its_path(monkeypatch):
         "tiny": (newton, "newton_in_cache"),
         "samples, Newton": (samples, "stratified_rows"),
         "class by class": (lbfgs, "factor_by_class"),
-        "class by class, drawn rows": (_preconditioner, "important_rows"),
-        "Kronecker": (_preconditioner, "kronecker"),
+        "class by class, drawn rows": (preconditioner_make, "important_rows"),
+        "Kronecker": (preconditioner_make, "kronecker"),
         "words": (newton, "solve_by_feature"),
         "many words": (samples, "stratified_rows"),
         "too wide": (newton, "conjugate_gradient"),

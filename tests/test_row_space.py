@@ -5,7 +5,7 @@ import pytest
 from problems import LOSSES, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 
-from sk_softmax import _preconditioner
+from sk_softmax._preconditioner import make as preconditioner_make
 from sk_softmax._solvers import row_space
 from sk_softmax._solvers.row_space import in_row_space, wide
 from sk_softmax._solvers.table import solve
@@ -84,7 +84,7 @@ def test_a_wide_fit_is_exact(loss, storage, fit_intercept, basis, monkeypatch):
     coupled = problem.softmax
     assert not wide(problem.objective())
     direct = solve(problem.objective(), tol=1e-11)
-    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 3 * 16 if coupled else 16)
+    monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", 3 * 16 if coupled else 16)
     assert wide(problem.objective())
     rotated = solve(problem.objective(), tol=1e-11)
     assert problem.optimality(problem.point_of(rotated)).max() < 1e-11
@@ -118,12 +118,12 @@ def test_no_basis_from_products_of_columns_in_different_units():
 
 def test_wide_asks_for_a_small_row_space(monkeypatch):
     objective = wide_problem("softmax").objective()
-    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 60)
+    monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", 60)
     assert wide(objective)
     monkeypatch.setattr(row_space, "LARGEST_BASIS", 15 * 40 - 1)
     assert not wide(objective)
     monkeypatch.setattr(row_space, "LARGEST_BASIS", 15 * 40)
     assert wide(objective)
-    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 47)
+    monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", 47)
     assert not wide(objective)
     assert not wide(make_problem("softmax").objective())

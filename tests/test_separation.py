@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.preprocessing import PolynomialFeatures, scale
 
-from sk_softmax._solvers import separation, whitened_rows
+from sk_softmax._solvers import separated_pairs, separation, whitened_rows
 from sk_softmax._solvers.separation import separated
 from sk_softmax._solvers.table import solve
 
@@ -286,13 +286,13 @@ def test_heavy_tails_separate_nothing(spread):
 def grams(monkeypatch):
     """The numbers of rows that matrices are made of."""
     sizes = []
-    gram = separation._Pairs._gram
+    gram = separated_pairs.Pairs._gram
 
     def counted(pairs, weight, among):
         sizes.append(among.size)
         return gram(pairs, weight, among)
 
-    monkeypatch.setattr(separation._Pairs, "_gram", counted)
+    monkeypatch.setattr(separated_pairs.Pairs, "_gram", counted)
     return sizes
 
 
@@ -332,12 +332,15 @@ def test_blocks_batches_and_samples_change_nothing(seed, coupled):
     X, y = random_data(rng)
     objective, point = at_optimum(unpenalised(disguised(X, rng), y, coupled))
     whole = separated(objective, point)
-    sizes = {"ROWS": 7, "BATCH": 2, "PACKED": 2, "SAMPLE": 1, "SMALLEST_SAMPLE": 10}
+    sizes = {
+        whitened_rows: {"ROWS": 7, "KEPT": 0},
+        separated_pairs: {"ROWS": 7, "BATCH": 2, "PACKED": 2},
+        separation: {"SAMPLE": 1, "SMALLEST_SAMPLE": 10},
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whitened_rows, "ROWS", 7)
-        patch.setattr(whitened_rows, "KEPT", 0)
-        for name, size in sizes.items():
-            patch.setattr(separation, name, size)
+        for module, of_module in sizes.items():
+            for name, size in of_module.items():
+                patch.setattr(module, name, size)
         for codes, same in zip(separated(objective, point), whole, strict=True):
             np.testing.assert_array_equal(codes, same)
 

@@ -13,9 +13,9 @@ from problems import LOSSES, PENALTIES, CountingWorkers, Problem, make_problem, 
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from sklearn.datasets import load_digits, load_wine, make_classification
 
-from sk_softmax import _preconditioner
 from sk_softmax._design import chunks
 from sk_softmax._objective import Objective
+from sk_softmax._preconditioner import make as preconditioner_make
 from sk_softmax._solvers import (
     certificate,
     cost,
@@ -25,11 +25,12 @@ from sk_softmax._solvers import (
     prox_newton,
     samples,
     solution,
-    support,
+    support_step,
     table,
     working_set,
 )
 from sk_softmax._solvers.gauge import best_shift
+from sk_softmax._solvers.run import Run
 from sk_softmax._solvers.solution import Status
 from sk_softmax._solvers.table import choose, solve
 
@@ -253,11 +254,11 @@ def without_hessian(request, monkeypatch):
 
     def patch():
         if request.param != "by class":
-            monkeypatch.setattr(_preconditioner, "LARGEST_BLOCK", 0)
-        monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 0)
+            monkeypatch.setattr(preconditioner_make, "LARGEST_BLOCK", 0)
+        monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", 0)
         monkeypatch.setattr(lbfgs, "LARGEST_NULL", 0)
         if request.param == "diagonal":
-            monkeypatch.setattr(_preconditioner, "LARGEST_COVARIANCE", 0)
+            monkeypatch.setattr(preconditioner_make, "LARGEST_COVARIANCE", 0)
 
         return request.param
 
@@ -324,9 +325,9 @@ def test_newton_on_a_support_whose_hessian_is_not_formed(
 ):
     problem = make_problem(loss, penalty, fit_intercept=fit_intercept)
     direct = solve(problem.objective(), tol=TIGHT)
-    monkeypatch.setattr(support, "LARGEST_SUPPORT", 0)
+    monkeypatch.setattr(support_step, "LARGEST_SUPPORT", 0)
     monkeypatch.setattr(prox_newton, "LARGEST_SUPPORT", 0)
-    solved = spy(support, "conjugate_gradient")
+    solved = spy(support_step, "conjugate_gradient")
     result = solve(problem.objective(), solver, tol=TIGHT)
     assert solved
     assert_certified(problem, result, TIGHT)
@@ -343,7 +344,7 @@ def test_working_sets_smaller_than_the_problem(
 ):
     problem = make_problem(loss, penalty, storage, fit_intercept, p=30, n=40, C=1.0)
     direct = solve(problem.objective(), tol=1e-8)
-    monkeypatch.setattr(working_set, "SMALLEST_SET", 2)
+    monkeypatch.setattr(working_set, "SMALLEST_SETS", (2, 2))
     monkeypatch.setattr(working_set, "GROWTH", 1.0)
     taken = spy(Objective, "take_features")
     result = solve(problem.objective(), solver, tol=1e-8)
@@ -362,13 +363,13 @@ def test_working_sets_smaller_than_the_problem(
 def test_a_step_within_signs(seed, intercepts, exact, monkeypatch):
     """No coefficient changes its sign; the model falls, and while it is cheap no step is better."""
     if not exact:
-        monkeypatch.setattr(support, "LARGEST_LEAST_SQUARES", 0)
+        monkeypatch.setattr(support_step, "LARGEST_LEAST_SQUARES", 0)
     rng = np.random.default_rng(seed)
     A = rng.normal(size=(10, 8))
     H, slope = A.T @ A, 5 * rng.normal(size=8)
     w = rng.normal(size=8)
     w[:intercepts] = np.nan
-    step = support._step_within_signs(H, slope, w)
+    step = support_step.step_within_signs(H, slope, w)
     bound = ~np.isnan(w)
     end = (w + step)[bound]
     assert (w[bound] * end >= 0).all()
@@ -386,7 +387,7 @@ def test_a_step_within_signs(seed, intercepts, exact, monkeypatch):
 def test_supports_too_large_for_least_squares(loss, penalty, monkeypatch):
     problem = make_problem(loss, penalty, p=12, n=40, C=10.0)
     direct = solve(problem.objective(), tol=TIGHT)
-    monkeypatch.setattr(support, "LARGEST_LEAST_SQUARES", 0)
+    monkeypatch.setattr(support_step, "LARGEST_LEAST_SQUARES", 0)
     result = solve(problem.objective(), tol=TIGHT)
     assert_certified(problem, result, TIGHT)
     assert_same_value(result, direct)
@@ -791,7 +792,7 @@ def test_iterations_on_parts_of_the_rows_count(loss, max_iter, monkeypatch):
 @pytest.mark.parametrize("max_iter", [0, 1, 2, 5])
 def test_iterations_in_the_row_space_count(loss, max_iter, monkeypatch):
     problem = make_problem(loss, n=15, p=40)
-    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 3 * 16 if problem.softmax else 16)
+    monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", 3 * 16 if problem.softmax else 16)
     result = solve(problem.objective(), tol=1e-9, max_iter=max_iter)
     assert (result.n_iter <= max_iter).all()
     assert_true(problem, result)
@@ -941,7 +942,7 @@ def test_the_trace_ends_with_nothing_open(solver, penalty, capsys):
 def test_a_run_knows_which_problems_are_open():
     objective = make_problem("one-vs-all").objective()
     control = solution.Control(tol=1e-4, goal=np.full(3, 1e-6), max_iter=5)
-    run = solution.Run(objective, control, objective.null_point())
+    run = Run(objective, control, objective.null_point())
     assert run.open.tolist() == [0, 1, 2]
     run.finish(np.array([1]), Status.STALLED)
     assert run.open.tolist() == [0, 2]

@@ -14,10 +14,19 @@ from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixt
 from problems import make_problem, needs_jit
 from test_regimes import REGIMES, problem_of
 
-from sk_softmax import OvAClassifier, SoftmaxClassifier, _preconditioner
+from sk_softmax import OvAClassifier, SoftmaxClassifier
 from sk_softmax._callbacks import solution_at
 from sk_softmax._objective import Objective
-from sk_softmax._solvers import cost, in_cache, prox_newton, samples, support, watch, working_set
+from sk_softmax._preconditioner import make as preconditioner_make
+from sk_softmax._solvers import (
+    cost,
+    in_cache,
+    prox_newton,
+    samples,
+    support_step,
+    watch,
+    working_set,
+)
 from sk_softmax._solvers.row_space import wide
 from sk_softmax._solvers.solution import Control, Status
 from sk_softmax._solvers.table import solve
@@ -222,9 +231,9 @@ def test_every_regime_is_seen(name, Classifier, monkeypatch):
 @pytest.mark.parametrize("storage", ["C", "CSR"])
 def test_small_working_sets(solver, penalty, loss, storage, monkeypatch):
     """Several sets, of some of the features; conjugate gradients on the non-zeros."""
-    monkeypatch.setattr(working_set, "SMALLEST_SET", 2)
+    monkeypatch.setattr(working_set, "SMALLEST_SETS", (2, 2))
     monkeypatch.setattr(working_set, "GROWTH", 1.0)
-    monkeypatch.setattr(support, "LARGEST_SUPPORT", 0)
+    monkeypatch.setattr(support_step, "LARGEST_SUPPORT", 0)
     monkeypatch.setattr(prox_newton, "LARGEST_SUPPORT", 0)
     problem = make_problem(loss, penalty, storage, n=80, p=20, C=0.2)
     onlooker = Onlooker()
@@ -244,7 +253,7 @@ def test_small_working_sets(solver, penalty, loss, storage, monkeypatch):
 @over_cache
 def test_more_features_than_rows(solver, penalty, loss, cached, monkeypatch):
     """In the row space, and with X itself where that is small enough as well."""
-    monkeypatch.setattr(_preconditioner, "LARGEST_HESSIAN", 3 * 16 if loss == "softmax" else 16)
+    monkeypatch.setattr(preconditioner_make, "LARGEST_HESSIAN", 3 * 16 if loss == "softmax" else 16)
     problem = make_problem(loss, penalty, n=15, p=40)
     assert wide(problem.objective())
     onlooker = Onlooker()

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._base import LinearClassifier
 from .._callbacks import unfinished
-from .._path import checked_values
+from .._grid import checked_values
 from .._threads import Workers, one_blas_thread, thread_count
 from .._typing import Array
 from .._validation import TrainingData, checked_rows, checked_weights, weighted

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from .._base import LinearClassifier
-from .._path import solve_grid
+from .._grid import solve_grid
 from .._threads import Workers, one_blas_thread, thread_count
 from .._typing import Array
 from .._validation import TrainingData, weighted

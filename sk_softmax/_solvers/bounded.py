@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import Bounds, minimize
 
 from .._objective import Objective
-from .._preconditioner import Centring
+from .._preconditioner.changes import Centring
 from .._typing import Array
 from . import certificate
 from .solution import Control, Solution

@@ -15,7 +15,7 @@ import numpy as np
 from .._design.csr import CSRDesign
 from .._kernels.conjugate_gradient import advance, finish_product, turn
 from .._objective import Objective
-from .._preconditioner import Diagonal
+from .._preconditioner.changes import Diagonal
 from .._typing import Array
 
 SINGLE = 1e-3  # residual, relative to the gradient, from which single precision is enough

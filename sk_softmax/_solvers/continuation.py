@@ -16,7 +16,8 @@ import numpy as np
 
 from .._objective import Objective
 from .._typing import Array
-from .solution import Control, Run
+from .run import Run
+from .solution import Control
 
 FACTOR = 10.0  # between penalties
 STAGES = 6  # at most

@@ -6,12 +6,8 @@ nanosecond.  Other work counts as many as take the same time; the factors were m
 
 from .._design.csr import CSRDesign
 from .._objective import Objective
-from .._preconditioner import (
-    can_factor,
-    can_factor_by_class,
-    class_sample,
-    hessian_sample,
-)
+from .._preconditioner.make import can_factor, can_factor_by_class
+from .._preconditioner.rows import class_sample, hessian_sample
 
 CALLS = 5e6  # the calls around an evaluation of F
 ENTRY = 16  # an entry of a dense X in a sweep: read, and turned

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._factor import SINGULAR
 from .._objective import Objective
-from .._preconditioner import CONSTANT, LARGEST_HESSIAN
+from .._preconditioner.make import CONSTANT, LARGEST_HESSIAN
 from .._typing import Array
 
 

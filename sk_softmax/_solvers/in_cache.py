@@ -13,7 +13,7 @@ import numpy as np
 from .._design.chunks import worth_threads
 from .._kernels.tiles import LANES
 from .._objective import Objective
-from .._preconditioner import Centring
+from .._preconditioner.changes import Centring
 from .._typing import Array
 from .cost import ROWS_A_COORDINATE
 from .samples import FRACTIONS, NOISE

@@ -15,24 +15,22 @@ import numpy as np
 from scipy.optimize import minimize
 
 from .._objective import Objective
-from .._preconditioner import (
-    Change,
-    Diagonal,
-    Factor,
-    Kronecker,
+from .._preconditioner.changes import Change, Diagonal, Factor, Kronecker
+from .._preconditioner.make import (
     can_factor,
     can_factor_by_class,
     factor,
     factor_by_class,
-    hessian_sample,
     kronecker,
     without_factor,
 )
+from .._preconditioner.rows import hessian_sample
 from .._typing import Array
 from . import cost
 from .newton import Factored, by_feature, newton_step, newton_steps, wide_start
+from .run import Run
 from .samples import rough_start
-from .solution import Control, Run, Solution
+from .solution import Control, Solution
 
 SHORTEST, LONGEST = 8, 200  # iterations between renewals
 WINDOW, SLOW = 4, 0.5  # iterations over which what is left should have halved in each

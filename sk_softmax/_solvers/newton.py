@@ -18,10 +18,8 @@ import numpy as np
 
 from .._design.csr import CSRDesign
 from .._objective import Objective
-from .._preconditioner import (
-    Change,
-    Diagonal,
-    Factor,
+from .._preconditioner.changes import Change, Diagonal, Factor
+from .._preconditioner.make import (
     can_factor,
     can_factor_by_class,
     diagonal,
@@ -35,8 +33,9 @@ from .certificate import optimality
 from .conjugate_gradient import CERTAIN, LOOSE, conjugate_gradient
 from .continuation import continuation
 from .in_cache import fits_in_cache, newton_in_cache
+from .run import Run
 from .samples import rough_start
-from .solution import Control, Run, Solution, Status
+from .solution import Control, Solution, Status
 
 ARMIJO = 1e-4
 HALVINGS = 40

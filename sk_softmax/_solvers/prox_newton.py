@@ -20,12 +20,13 @@ import numpy as np
 from .._design.csr import CSRDesign
 from .._kernels.coordinate_descent import descend, descend_columns
 from .._objective import Objective
-from .._preconditioner import Centring, stratified_rows
+from .._preconditioner.changes import Centring
+from .._preconditioner.rows import stratified_rows
 from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
 from .solution import Control, Solution
-from .support import LARGEST_SUPPORT, fill_intercept
+from .support_step import LARGEST_SUPPORT, fill_intercept
 from .working_set import on_working_sets
 
 STEPS = 10  # on a working set, at most

@@ -13,7 +13,8 @@ from scipy.linalg import lapack, qr, solve_triangular
 
 from .._design.make import make_design
 from .._objective import Objective
-from .._preconditioner import Centring, can_factor, factorable
+from .._preconditioner.changes import Centring
+from .._preconditioner.make import can_factor, factorable
 from .._typing import Array
 
 LARGEST_BASIS = 10_000_000  # entries of a dense basis of the row space

@@ -13,10 +13,12 @@ from collections.abc import Callable
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import can_factor, can_factor_by_class, stratified_rows
+from .._preconditioner.make import can_factor, can_factor_by_class
+from .._preconditioner.rows import stratified_rows
 from .._typing import Array
 from .cost import ROWS_A_COORDINATE, sampled
-from .solution import Control, Run
+from .run import Run
+from .solution import Control
 
 FRACTIONS = (16, 4)  # of the rows
 PART_ENTRIES = 2**22  # of X that are copied, at most

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import can_factor
+from .._preconditioner.make import can_factor
 from .._typing import Array
 from . import cost
 from .bounded import bounded
@@ -17,8 +17,9 @@ from .lbfgs import lbfgs
 from .newton import newton
 from .prox_newton import prox_newton
 from .row_space import in_row_space, wide
+from .run import Run
 from .separation import separated
-from .solution import Control, Run, Solution, Status
+from .solution import Control, Solution, Status
 from .watch import State, Watch
 
 PRECISION = 1e-14  # of the null objective: what rounding lets one certify

@@ -9,7 +9,7 @@ import numpy as np
 from .._design.chunks import blocks_of
 from .._factor import SINGULAR
 from .._objective import Objective
-from .._preconditioner import CONSTANT
+from .._preconditioner.make import CONSTANT
 from .._typing import Array
 
 EPS = float(np.finfo(float).eps)

@@ -10,14 +10,16 @@ from functools import partial
 import numpy as np
 
 from .._objective import Objective
-from .._preconditioner import null_curvature
+from .._preconditioner.make import null_curvature
 from .._typing import Array
 from . import certificate
 from .gauge import best_shift
-from .solution import Control, Run, Status
+from .run import Run
+from .solution import Control, Status
 from .support import decrement, newton_on_support
 
-SMALLEST_SET = 512  # coefficients in a working set, where there are as many
+SMALLEST_SETS = 128, 512  # coefficients in a working set, where there are as many: with few rows
+ROWS_A_MEMBER = 8  # for more than the first of these, up to the second
 GROWTH = 2.0  # of the working set over the non-zeros
 PATIENCE = 4  # sets in a row without progress
 PROGRESS = 1e-10  # of F, a set
@@ -80,7 +82,8 @@ def _working_set(part: Objective, point: Array, gradient: Array, curvature: Arra
     # by how much F could fall along each coordinate alone
     promise = np.where(working, 0.0, violation**2 / curvature)
     promising = int(np.count_nonzero(promise))
-    room = max(SMALLEST_SET, int(GROWTH * np.count_nonzero(working)))
+    fewest = int(np.clip(part.design.n // ROWS_A_MEMBER, *SMALLEST_SETS))
+    room = max(fewest, int(GROWTH * np.count_nonzero(working)))
     if promising > room:
         threshold = np.partition(promise.ravel(), -room)[-room]
         promise[promise < threshold] = 0.0

@@ -22,7 +22,7 @@ from ._style import (
 from ._traces import draw_size, draw_trace, largest, mean_over_folds, trace
 
 if TYPE_CHECKING:
-    from .._path import CoefficientPath
+    from .._grid import CoefficientPath
 
 KINDS = {
     "coefficients": "coefficient",

@@ -1,0 +1,92 @@
+"""Hessians on some of the coordinates, as L1 penalties need them."""
+
+import numpy as np
+
+from .._design.chunks import block_rows, cut
+from .._design.csr import CSRDesign
+from .._kernels.curvature import fold_and_centre
+from .._kernels.hessian import dense_support_hessian
+from .._typing import Array
+from .hessians import TILED, Hessians, mirrored
+
+FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole one
+MOSTLY = 0.7  # of the coordinates, from which that is worth it
+
+
+class SupportHessians(Hessians):
+    """Hessians on a support, beside the whole ones."""
+
+    def hessian_on(
+        self,
+        point: Array,
+        support: Array,
+        rows: Array | None = None,
+        scale: Array | None = None,
+    ) -> list[Array]:
+        """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
+
+        ``rows`` and ``scale`` are those of `hessian`.
+
+        Returns
+        -------
+        H : list of ndarray of shape (a, a), one a problem
+            Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
+        """
+        if support.mean() > MOSTLY and self.q <= FEW_FEATURES:
+            masks = support.reshape(1 if self.coupled else self.K, -1)
+            whole = self.hessian(point, rows, scale)
+            return [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
+        intercepts = bool(support[:, self.p :].all())
+        if isinstance(self.design, CSRDesign) and rows is None and intercepts and self._steady:
+            return self._sparse_hessian_on(point, support, self.design)
+        return self._dense_hessian_on(point, support, rows, scale)
+
+    def _dense_hessian_on(
+        self, point: Array, support: Array, rows: Array | None, scale: Array | None
+    ) -> list[Array]:
+        """`hessian_on` from blocks of dense rows."""
+        W = self._centred_point(point)
+        outputs, features = np.nonzero(support)
+        first = np.searchsorted(outputs, np.arange(self.K + 1))
+        sizes = np.array([outputs.size]) if self.coupled else np.diff(first)
+        shape = sizes.size, sizes.max(), sizes.max()
+
+        def part(chunk: slice) -> tuple[Array]:
+            total = self._sums_of(chunk, shape)
+            for X, weight in self._weighted_blocks(chunk, rows, scale):
+                block = block_rows(self.q + features.size, X.shape[0])
+                dense_support_hessian(
+                    X, self.center, weight, W, self.coupled, features, first, block, total
+                )
+            return (total,)
+
+        n = self.design.n if rows is None else rows.size
+        entries = int((sizes**2).sum())
+        self._forget_sums(shape)
+        (total,) = cut(self.workers, part, n, n * entries // TILED, int(np.prod(shape)))
+        return [mirrored(H[:size, :size]) for H, size in zip(total, sizes, strict=True)]
+
+    def _sparse_hessian_on(self, point: Array, support: Array, design: CSRDesign) -> list[Array]:
+        """`hessian_on` from the products of a CSR matrix's entries."""
+        state, p = self.logit_state(point), self.p
+        matrices = []
+        for group in self.groups:
+            outputs, features = np.nonzero(support[group])
+            order = np.argsort(features, kind="stable")
+            first = np.searchsorted(features[order], np.arange(p + 2))
+            H = design.support_hessian(
+                first,
+                order,
+                outputs[order],
+                np.ascontiguousarray(state[:, group]),
+                self.target.s,
+                self.coupled,
+                workers=self.workers,
+            )
+            c, intercepts = np.zeros(outputs.size), np.zeros(outputs.size, dtype=int)
+            if self.fit_intercept:
+                c = np.append(self.center, 0.0)[features]
+                intercepts = np.flatnonzero(features == p)[outputs]
+            fold_and_centre(H, c, intercepts)
+            matrices.append(H)
+        return matrices

@@ -1,0 +1,161 @@
+"""From an objective at a point to the change of variables that makes it round there."""
+
+import numpy as np
+
+from .._factor import Inverses, Triangles, inverse_factors, pseudo_inverse_factor
+from .._objective import Objective
+from .._typing import Array
+from .changes import Centring, Change, Diagonal, Factor, Kronecker
+from .rows import class_sample, important_rows, stratified_rows
+
+LARGEST_HESSIAN = 2000  # rows of a matrix that is formed and factored
+LARGEST_BLOCK = 4000  # rows of an output's own block of a Hessian
+LARGEST_BLOCKS = 50_000_000  # entries of all outputs' blocks
+LARGEST_COVARIANCE = 2000  # features whose covariance has its eigenvectors found
+ROWS_A_FEATURE = 8  # for the covariance of a sample of the rows
+CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
+
+
+def can_factor(objective: Objective) -> bool:
+    """Whether the Hessian (of each problem) is small enough to be formed and factored."""
+    return factorable(objective.hessian_size)
+
+
+def factorable(size: int) -> bool:
+    """Whether a matrix with so many rows is small enough."""
+    return size <= LARGEST_HESSIAN
+
+
+def can_factor_by_class(objective: Objective) -> bool:
+    """Whether the diagonal blocks of the Hessian, one an output, are small enough."""
+    return objective.q <= LARGEST_BLOCK and objective.K * objective.q**2 <= LARGEST_BLOCKS
+
+
+def factor(objective: Objective, point: Array, rows_wanted: int | None = None) -> Factor:
+    """Factor of the Hessian of F's smooth part at ``point``, on all rows or a sample of them."""
+    n = objective.design.n
+    exact = rows_wanted is None or rows_wanted >= n
+    if rows_wanted is None or rows_wanted >= n:
+        H = objective.hessian(point)
+    else:
+        H = objective.hessian(point, *stratified_rows(objective, rows_wanted, point))
+    add_penalty(objective, H)
+    return _factored(objective, H, by_class=False, exact=exact)
+
+
+def factor_by_class(objective: Objective, point: Array) -> Factor:
+    """Factor of the Hessian's diagonal blocks at ``point``, one an output.
+
+    A wide X is read at rows drawn by how much curvature they carry, output by output.
+    """
+    wanted = class_sample(objective)
+    if wanted >= objective.design.n:
+        H = objective.class_hessians(point)
+    else:
+        chosen = important_rows(objective, point, wanted)
+        H = np.array(objective.workers.map(lambda k: objective.gram(*chosen[k]), chosen, True))
+    np.einsum("kjj->kj", H)[:, : objective.p] += objective.lambda2[:, None]
+    return _factored(objective, H, by_class=objective.coupled, exact=False)
+
+
+def _factored(objective: Objective, H: Array, by_class: bool, exact: bool) -> Factor:
+    """The change of variables in which the blocks H, which are overwritten, are round."""
+    blocks: Inverses | Triangles
+    jitter = 0.0
+    if (objective.lambda2 == 0).any():
+        blocks = Inverses(
+            np.array([pseudo_inverse_factor(block, _noise(objective, block)) for block in H])
+        )
+    else:
+        blocks, jitter = inverse_factors(H)
+    shape = (objective.K, objective.q)
+    centring = Centring(objective.center)
+    return Factor(blocks, centring, shape, objective.coupled, by_class, exact, jitter)
+
+
+def add_penalty(objective: Objective, H: Array) -> None:
+    """Add lambda2, and curvature along directions in which F is flat, to H in place.
+
+    Softmax does not see a shift of all intercepts, nor, without lambda2, of all classes'
+    coefficients of a feature.  No gradient points there; the factorisation needs them filled.
+    """
+    p, q, K = objective.p, objective.q, objective.K
+    if not objective.coupled:
+        np.einsum("kjj->kj", H)[:, :p] += objective.lambda2[:, None]
+        return
+    np.einsum("ii->i", H[0]).reshape(K, q)[:, :p] += objective.lambda2[0]
+    first_flat = p if objective.lambda2[0] > 0 else 0
+    view = H.reshape(K, q, K, q)
+    for j in range(first_flat, q):
+        curvature = np.einsum("kk->k", view[:, j, :, j]).mean()
+        view[:, j, :, j] += curvature / K
+
+
+def _noise(objective: Objective, H: Array) -> Array:
+    """What rounding of a feature's mean leaves on the diagonal of H, (d,): a constant feature."""
+    by_output = H.diagonal().reshape(-1, objective.q)
+    noise = np.zeros_like(by_output)
+    rounding = (CONSTANT * objective.center) ** 2
+    noise[:, : objective.p] = rounding * by_output[:, objective.p :].sum(axis=1, keepdims=True)
+    return noise.ravel()
+
+
+def without_factor(objective: Objective, point: Array) -> Change:
+    """The change of variables where the Hessian is too large to be factored."""
+    if can_factor_by_class(objective):
+        return factor_by_class(objective, point)
+    if without_blocks(objective):
+        return diagonal(objective, objective.logit_state(point))
+    return kronecker(objective, point)
+
+
+def without_blocks(objective: Objective) -> bool:
+    """Whether not even an output's own block of the Hessian, or the covariance, is small enough."""
+    return not can_factor_by_class(objective) and objective.p > LARGEST_COVARIANCE
+
+
+def kronecker(objective: Objective, point: Array) -> Kronecker:
+    """The Kronecker form, its rows weighted by their uncertainty at ``point``."""
+    p, K = objective.p, objective.K
+    even = 1 / K if objective.coupled else 0.5
+    pi = objective.class_sums[:, p] if objective.fit_intercept else np.full(K, even)
+    theta, E = pi * (1 - pi), np.eye(K)
+    if objective.coupled:
+        theta, E = np.linalg.eigh(np.diag(pi) - np.outer(pi, pi))
+        theta = np.where(theta > K * np.finfo(float).eps, theta, 0.0)
+    wanted = ROWS_A_FEATURE * p
+    rows, scale = None, None
+    if wanted < objective.design.n:
+        rows, scale = stratified_rows(objective, wanted)
+    covariance = objective.uncertainty(point, rows, scale) / (pi * (1 - pi)).sum()
+    gamma, U = np.linalg.eigh(covariance)
+    curvature = np.empty((K, objective.q))
+    curvature[:, :p] = np.outer(theta, np.maximum(gamma, 0.0)) + objective.lambda2[:, None]
+    curvature[:, p:] = theta[:, None]
+    flat = (curvature <= 0) | (theta[:, None] == 0 if objective.coupled else False)
+    scale_ = np.where(flat, 0.0, 1 / np.sqrt(np.where(flat, 1.0, curvature)))
+    return Kronecker(E, U, scale_, Centring(objective.center), objective.coupled)
+
+
+def diagonal(objective: Objective, state: Array) -> Diagonal:
+    """Each coordinate scaled by its curvature (Jacobi's preconditioner), from `logit_state`."""
+    curvature = objective.curvature(state)
+    curvature[:, : objective.p] += objective.lambda2[:, None]
+    scale = 1 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
+    return Diagonal(scale, Centring(objective.center), objective.coupled)
+
+
+def null_curvature(objective: Objective) -> Array:
+    """Diagonal of the Hessian of F's smooth part at the null model, (K, q), centred, positive."""
+    p = objective.p
+    first, variance = objective.moments
+    if objective.fit_intercept:
+        variance = np.maximum(variance - first**2, 1e-16 * variance)
+    pi = np.full((objective.K, 1), 1 / objective.K if objective.coupled else 0.5)
+    if objective.fit_intercept:
+        pi = objective.class_sums[:, p:]
+    curvature = np.ones((objective.K, objective.q))
+    curvature[:, :p] = variance
+    curvature *= pi * (1 - pi)
+    curvature[:, :p] += objective.lambda2.reshape(-1, 1)
+    return np.where(curvature > 0, curvature, 1.0)
