@@ -37,8 +37,8 @@ class LinearPrediction:
         def block(start: int) -> Array:
             rows = slice(start, start + size)
             raw = self._product(X[rows], 1.0) if product is None else product[rows]
-            overflown = ~np.isfinite(raw).all(axis=1)
-            if overflown.any():  # the same logits, from smaller numbers
+            if not np.isfinite(raw).all():  # the same logits, from smaller numbers
+                overflown = ~np.isfinite(raw).all(axis=1)
                 small = 2.0**-600
                 with np.errstate(over="ignore"):
                     raw[overflown] = self._product(X[rows][overflown], small) / small
@@ -47,7 +47,7 @@ class LinearPrediction:
 
         first = block(0)
         if n <= size:
-            return first
+            return np.ascontiguousarray(first)
         result = np.empty((n, *first.shape[1:]), dtype=first.dtype)
         result[:size] = first
         for start in range(size, n, size):
@@ -154,17 +154,26 @@ def two_columns(z: Array) -> Array:
 
 
 def softmax(z: Array) -> Array:
-    """Softmax by row, in place."""
-    with np.errstate(over="ignore"):
-        z -= z.max(axis=1, keepdims=True)
-    np.exp(z, out=z)
-    z /= z.sum(axis=1, keepdims=True)
-    return z
+    """Softmax by row."""
+    shifted = _less_their_largest(z)
+    np.exp(shifted, out=shifted)
+    shifted /= shifted.sum(axis=0)
+    return shifted.T
 
 
 def log_softmax(z: Array) -> Array:
     """log(softmax(z)) by row, finite for finite z."""
+    shifted = _less_their_largest(z)
+    shifted -= np.log(np.exp(shifted).sum(axis=0))
+    return np.maximum(shifted, -LARGEST, out=shifted).T
+
+
+def _less_their_largest(z: Array) -> Array:
+    """The columns of the result are the rows of z less their largest entry: (K, n).
+
+    Rows that run along the last axis are maximised and added up in vector registers.
+    """
+    columns = np.array(z.T, order="C")
     with np.errstate(over="ignore"):
-        shifted = z - z.max(axis=1, keepdims=True)
-    log_total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return np.maximum(shifted - log_total, -LARGEST)
+        columns -= columns.max(axis=0)
+    return columns

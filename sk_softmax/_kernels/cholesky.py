@@ -2,8 +2,6 @@
 
 The matrix is given by its upper triangle and becomes U with H = U'U.  Four rows of U at a time are
 taken from all rows below, four of those at a time: each number that is loaded serves four times.
-Positions are unsigned, as in `csr`: Numba's test for negative ones would keep the loops out of
-vector registers.
 
 References
 ----------
@@ -12,8 +10,8 @@ Golub and Van Loan (2013), "Matrix Computations", 4th ed., section 4.2.6: the fa
 
 import numpy as np
 
-from .csr import FOUR, ONE, THREE, TWO
 from .jit import jit
+from .unsigned import FOUR, ONE, THREE, TWO
 
 PIVOT = 1e-12  # of the unit diagonal: below it the Hessian is singular up to rounding
 

@@ -2,16 +2,12 @@
 
 Logits are a product with X; the gradient is a product with X transposed, kept as CSR too.  Both
 write to rows of their own, so threads share nothing and no sum depends on their number.
-
-Positions are unsigned: an index that may be negative is tested at each use, for it would count from
-the end.
 """
 
 import numpy as np
 
 from .jit import jit
-
-ONE, TWO, THREE, FOUR = np.arange(1, 5, dtype=np.uint64)
+from .unsigned import FOUR, ONE, THREE, TWO
 
 
 @jit

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .csr import ONE
 from .jit import jit
+from .unsigned import ONE
 
 
 @jit

@@ -21,6 +21,7 @@ SMALL_NEWTON_STEPS = 8.0  # where samples would be too small
 LBFGS_EVALUATIONS = 25.0  # on all rows, in variables from whole Hessians
 LBFGS_CHANGES = 3.0  # of variables
 SAMPLES_SAVE = 1.5e8  # in a Newton step on all rows, from which it pays to take parts of them
+ROWS_A_COORDINATE = 8  # that a part of the rows must have
 SAVED = 4.0  # evaluations of L-BFGS that an exact Newton step saves
 CLASS_EVALUATIONS = 8.0  # more evaluations in variables that leave classes uncoupled
 
@@ -117,9 +118,6 @@ def sampled(objective: Objective) -> bool:
     """Whether parts of the rows are large enough to start from, and worth it (see `samples`)."""
     enough = objective.design.n >= 4 * ROWS_A_COORDINATE * objective.hessian_size
     return enough and newton_step(objective) >= SAMPLES_SAVE
-
-
-ROWS_A_COORDINATE = 8  # that a part of the rows must have
 
 
 def _products(q: int) -> float:
