@@ -13,6 +13,7 @@ from ._typing import Array
 
 DTYPES = (np.float64, np.float32)
 LARGEST = 1e150
+SMALL = 2**18  # entries that are not worth waking the threads of BLAS for
 PLAIN_LABELS = "biuUS"  # bool, integers, strings: class labels without a closer look, which is slow
 
 
@@ -128,7 +129,7 @@ def _largest(values: Array) -> float:
     """The largest absolute value, or a bound on it that is in range."""
     if values.dtype == np.float32 or not values.size:
         return 0.0
-    if values.flags.forc:  # one pass without a copy, however large X is
+    if values.flags.forc and values.size > SMALL:  # one pass without a copy, however large X is
         flat = values.ravel(order="K")
         with np.errstate(over="ignore"):
             norm = float(np.sqrt(flat @ flat))
