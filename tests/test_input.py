@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sk_softmax import OvAClassifier, SoftmaxClassifier
+from sk_softmax import OvAClassifier, SoftmaxClassifier, _validation
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
@@ -412,3 +412,27 @@ def test_a_failure_in_the_solver_leaves_the_estimator_as_it_was(Classifier, monk
     with pytest.raises(MemoryError, match="no room"):
         fresh.fit(X, Y)
     assert state(fresh) == {}
+
+
+LAYOUTS = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "every other column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "CSR": sparse.csr_matrix,
+}
+
+
+@pytest.mark.parametrize("small", [2**18, 0], ids=["small", "large"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_whose_squares_overflow_are_refused(sign, layout, small, monkeypatch):
+    """Up to 1e150 they are not, be they as many as they may."""
+    monkeypatch.setattr(_validation, "SMALL", small)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
+    for value in (1.001e150, 1e308):
+        X[7, 2] = sign * value
+        with pytest.raises(ValueError, match="X contains values beyond 1e\\+150"):
+            SoftmaxClassifier().fit(LAYOUTS[layout](X), y)
+    X[:, 2] = sign * 1e150 * rng.uniform(0.9, 1.0, size=30)
+    assert SoftmaxClassifier().fit(LAYOUTS[layout](X), y).converged_
