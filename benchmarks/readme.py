@@ -66,6 +66,8 @@ def _cells(rows, formulation):
     if not rows:
         return "", ""
     _, default, _, peers = case_rows(rows, rows[0]["problem"])
+    if default is None:
+        return "", ""
     seconds = float(default["median_s"])
     _, words, peer = best_peer([row for row in peers if row["library"] == "scikit_learn"])
     ratio = peer / seconds

@@ -128,7 +128,7 @@ class LinearPrediction:
         return self._predicted(X, lambda raw, dtype: in_dtype(self._log_probability(raw), dtype))
 
     def _probability(self, raw: Array) -> Array:
-        """Probabilities (n, n_classes) that sum to 1, from logits (n, K), which may change."""
+        """Probabilities (n, n_classes) that sum to 1, from logits (n, K)."""
         return np.exp(self._log_probability(raw))
 
     @abstractmethod

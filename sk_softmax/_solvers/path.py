@@ -76,6 +76,7 @@ class _RowSpace:
     ) -> Solution:
         """Minimise in the row space, then certify (and, if need be, go on) with X itself."""
         rotated = self.rotated.penalised(float(here.lambda1[0]), float(here.lambda2[0]))
+        self.rotated = rotated  # with what it will have cached
         near = self.start is not None
         precise = FINER**2 * tol
         rough = solve(rotated, "auto", precise, max_iter, self.start, verbose, near=near)

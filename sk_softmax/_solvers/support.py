@@ -16,7 +16,7 @@ from .._typing import Array
 from .certificate import kkt_violation
 from .conjugate_gradient import CERTAIN
 from .gauge import best_shift
-from .support_step import Hessians, newton_step
+from .support_step import PenalisedHessians, newton_step
 
 STEPS = 30
 SHRINKS = 0.25  # the slope, a step, while its Hessian is kept
@@ -67,7 +67,7 @@ def newton_on_support(
             return steps, point
         size = float(np.abs(slope[objective.per_output(live)[:, 0]]).max())
         if hessians is None or size > SHRINKS * before:
-            hessians = Hessians.at(objective, point, support)
+            hessians = PenalisedHessians.at(objective, point, support)
         before = size
         step = newton_step(objective, point, support, slope, hessians)
         step = np.where(objective.per_output(live), step, 0.0)
@@ -105,7 +105,7 @@ def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
     Newton's decrement on the support, and what each violator at 0 could gain by itself.
     """
     support, slope = _support_and_slope(objective, point, gradient)
-    hessians = Hessians.at(objective, point, support)
+    hessians = PenalisedHessians.at(objective, point, support)
     step = newton_step(objective, point, support, slope, hessians, *CERTAIN)
     on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
     violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))

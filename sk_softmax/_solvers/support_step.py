@@ -18,7 +18,7 @@ LARGEST_LEAST_SQUARES = 400  # coefficients of a non-negative least-squares prob
 
 
 @dataclass
-class Hessians:
+class PenalisedHessians:
     """F's Hessians on a support, one a problem, in the centred coordinates.
 
     Attributes
@@ -33,7 +33,7 @@ class Hessians:
     matrices: list[Array] | None
 
     @classmethod
-    def at(cls, objective: Objective, point: Array, support: Array) -> "Hessians":
+    def at(cls, objective: Objective, point: Array, support: Array) -> "PenalisedHessians":
         """Those at ``point``."""
         sizes = support.sum(axis=1)
         if (sizes.sum() if objective.coupled else sizes.max()) > LARGEST_SUPPORT:
@@ -66,7 +66,7 @@ def newton_step(
     point: Array,
     support: Array,
     slope: Array,
-    hessians: Hessians,
+    hessians: PenalisedHessians,
     tol: float = 0.1,
     max_iter: int = 200,
 ) -> Array:

@@ -18,8 +18,8 @@ from .run import Run
 from .solution import Control, Status
 from .support import decrement, newton_on_support
 
-SMALLEST_SETS = 128, 512  # coefficients in a working set, where there are as many: with few rows
-ROWS_A_MEMBER = 8  # for more than the first of these, up to the second
+SMALLEST_SETS = 128, 512  # coefficients in a working set, where there are as many: few rows, many
+ROWS_A_MEMBER = 8  # for a coefficient more than the first of these, up to the second
 GROWTH = 2.0  # of the working set over the non-zeros
 PATIENCE = 4  # sets in a row without progress
 PROGRESS = 1e-10  # of F, a set
