@@ -18,6 +18,7 @@ import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from time import perf_counter
+from unittest import mock
 
 import numpy as np
 from scipy.special import entr, softmax
@@ -31,6 +32,7 @@ from benchmarks.report import table
 from sk_softmax import SoftmaxClassifier
 from sk_softmax._objective import Objective
 from sk_softmax._smallest_c import smallest_c
+from sk_softmax._solvers import l1_in_cache
 from sk_softmax._solvers.table import solve
 from sk_softmax._threads import Workers, one_blas_thread
 
@@ -200,11 +202,13 @@ class Fit:
 def observed_fits(case, Cs):
     """A grid of C, ascending, and its fits, each from the last one's solution; None: a path's.
 
-    It is a RuntimeError if a coefficient is ruled out that is not 0 at the optimum.
+    All are fitted on working sets, small problems too.  It is a RuntimeError if a coefficient is
+    ruled out that is not 0 at the optimum.
     """
     model, n = SoftmaxClassifier(l1_ratio=1.0), case.y.size
     fits, start, precise = [], None, None
-    with Workers(1) as workers, one_blas_thread():
+    not_in_cache = mock.patch.object(l1_in_cache, "ENTRIES", 0)
+    with Workers(1) as workers, one_blas_thread(), not_in_cache:
         whole = model._objective(model._training_data(case.X, case.y, None), workers)
         Cs = smallest_c(whole, 1.0, n) * np.geomspace(1, SPAN, LENGTH) if Cs is None else Cs
         for C in Cs:

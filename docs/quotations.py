@@ -22,9 +22,11 @@ from sk_softmax._solvers.table import SOLVERS, choose
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 MODULES = (
     "_curvature.hessians",
+    "_curvature.outputs",
     "_design.chunks",
     "_design.dense",
     "_factor",
+    "_kernels.l1_newton",
     "_kernels.tiles",
     "_kernels.transpose",
     "_preconditioner.make",
@@ -35,6 +37,7 @@ MODULES = (
     "_solvers.continuation",
     "_solvers.cost",
     "_solvers.in_cache",
+    "_solvers.l1_in_cache",
     "_solvers.lbfgs",
     "_solvers.newton",
     "_solvers.prox_newton",

@@ -14,6 +14,7 @@ import pytest
 from scipy import sparse
 
 from sk_softmax._objective import make_objective
+from sk_softmax._solvers import in_cache, l1_in_cache
 from sk_softmax._threads import Workers, one_blas_thread
 
 needs_jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="too slow without the JIT")
@@ -39,6 +40,12 @@ PENALTIES = {
     "l1": {"C": 0.5, "l1_ratio": 1.0},
     "none": {"C": np.inf, "l1_ratio": 0.0},
 }
+
+
+def out_of_cache(monkeypatch):
+    """Let small problems be solved as larger ones are."""
+    monkeypatch.setattr(in_cache, "WORK", 0)
+    monkeypatch.setattr(l1_in_cache, "ENTRIES", 0)
 
 
 def read_only(X):

@@ -10,6 +10,7 @@ import naive
 import numpy as np
 import pandas as pd
 import pytest
+from problems import out_of_cache
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_iris
@@ -33,7 +34,7 @@ from sk_softmax._callbacks import (
     record_convergence,
 )
 from sk_softmax._cross_validation.tasks import GridTasks
-from sk_softmax._solvers import in_cache, table
+from sk_softmax._solvers import table
 
 try:
     from sklearn.callback import ProgressBar, ScoringMonitor
@@ -268,7 +269,7 @@ def test_nobody_pays_for_what_nobody_looks_at(iris, monkeypatch):
 
     monkeypatch.setattr(_callbacks, "solution_at", fails)
     monkeypatch.setattr(TrainingRows, "_kept", property(fails))
-    monkeypatch.setattr(in_cache, "WORK", 0)
+    out_of_cache(monkeypatch)
     for l1_ratio in (0.0, 1.0):
         SoftmaxClassifier(l1_ratio=l1_ratio).set_callbacks(Bystander()).fit(*iris)
 
@@ -304,7 +305,7 @@ def test_no_iterations(Classifier, iris, recorder):
 def test_no_more_tasks_than_allowed(Classifier, max_iter, cached, penalty, data, monkeypatch):
     """scikit-learn's contexts refuse a task too many."""
     if not cached:
-        monkeypatch.setattr(in_cache, "WORK", 0)
+        out_of_cache(monkeypatch)
     rows, recorder = data(), Recorder()
     classifier = Classifier(max_iter=max_iter, **penalty).set_callbacks(recorder)
     with pytest.warns(ConvergenceWarning):
@@ -455,7 +456,7 @@ def test_a_stopped_fit_is_usable_and_honest(
     Classifier, penalty, solver, iteration, cached, data, monkeypatch
 ):
     if not cached:
-        monkeypatch.setattr(in_cache, "WORK", 0)
+        out_of_cache(monkeypatch)
     rows, recorder = data(), Recorder(stop_at=iteration)
     classifier = Classifier(solver=solver, tol=1e-8, **penalty).set_callbacks(recorder)
     with pytest.warns(ConvergenceWarning, match="callback stopped it before the optimum") as caught:
@@ -529,7 +530,7 @@ def test_errors_leave_the_estimator_as_it_was(
     Classifier, solver, l1_ratio, cached, fail_at, iris, monkeypatch
 ):
     if not cached:
-        monkeypatch.setattr(in_cache, "WORK", 0)
+        out_of_cache(monkeypatch)
     X, y = iris
     recorder = Recorder(fail_at=fail_at)
     classifier = Classifier(solver=solver, l1_ratio=l1_ratio, C=0.1)

@@ -7,6 +7,7 @@ import pytest
 from problems import LOSSES, make_problem
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 
+from sk_softmax._curvature import outputs
 from sk_softmax._design import chunks
 from sk_softmax._kernels import newton as kernels
 from sk_softmax._preconditioner.changes import Centring
@@ -233,7 +234,7 @@ def test_solve_takes_it_for_small_problems_and_certifies_where_it_ends(loss, sto
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of few rows, so that small problems have parts too."""
-    monkeypatch.setattr(in_cache, "ROWS", 8)
+    monkeypatch.setattr(outputs, "ROWS", 8)
 
 
 @over_storage
@@ -242,7 +243,7 @@ def small_blocks(monkeypatch):
 def test_blocks_hold_every_row_once(n, storage, fit_intercept, small_blocks):
     problem = make_problem("softmax", "l2", storage, fit_intercept, n=n)
     objective = problem.objective()
-    A, y, s = in_cache._blocks(objective)
+    A, y, s = objective.turned_rows
     count = -(-n // 8)
     assert A.shape == (count, objective.q, 8)
     assert y.shape == s.shape == (count, A.shape[2])

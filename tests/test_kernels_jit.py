@@ -59,7 +59,7 @@ from kernel_cases import kernels
 from sk_softmax import OvAClassifier, SoftmaxClassifier
 from sk_softmax._preconditioner import make as preconditioner_make
 from sk_softmax._preconditioner import rows as preconditioner_rows
-from sk_softmax._solvers import in_cache
+from sk_softmax._solvers import in_cache, l1_in_cache
 
 rng = np.random.default_rng(0)
 y = np.arange(90) % 3
@@ -68,7 +68,8 @@ many = np.hstack([X, rng.normal(size=(90, 20))])
 for Classifier in (SoftmaxClassifier, OvAClassifier):
     for labels in (y, y > 0):
         Classifier().fit(X, labels).predict_proba(X)
-in_cache.WORK = 0
+        Classifier(C=0.1, l1_ratio=0.5).fit(X, labels)
+in_cache.WORK = l1_in_cache.ENTRIES = 0
 for room in (preconditioner_make.LARGEST_HESSIAN, 0):
     preconditioner_make.LARGEST_HESSIAN = preconditioner_rows.NARROW = room
     for Classifier in (SoftmaxClassifier, OvAClassifier):
@@ -79,7 +80,7 @@ for room in (preconditioner_make.LARGEST_HESSIAN, 0):
         Classifier(C=0.1, l1_ratio=0.5).fit(X, y)
 json.dump({name: [str(s) for s in k.signatures] for name, k in kernels().items()}, sys.stdout)
 """
-DENSE = "cholesky", "columns", "dense", "hessian", "newton", "tiles"
+DENSE = "cholesky", "columns", "dense", "hessian", "l1_newton", "newton", "tiles"
 UNCALLED = {"hessian.dense_gram"}  # for classes of wide X and for separation
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from problems import LOSSES, PENALTIES, make_problem, needs_jit
+from problems import LOSSES, PENALTIES, make_problem, needs_jit, out_of_cache
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.multiclass import OneVsRestClassifier
 
 from sk_softmax import OvAClassifier, SoftmaxClassifier
-from sk_softmax._solvers import in_cache
 from sk_softmax._solvers.table import solve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,9 +197,13 @@ def test_weighted_softmax_optimum_is_that_of_saga(data, reference, storage, clas
 @pytest.mark.parametrize("storage", ["C", "F", "float32", "CSR"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_both_solvers_find_the_same_optimum(penalty, loss, storage, fit_intercept, monkeypatch):
-    """As they run on larger problems than these, which the cache holds."""
-    monkeypatch.setattr(in_cache, "WORK", 0)
+@pytest.mark.parametrize("cached", [True, False])
+def test_both_solvers_find_the_same_optimum(
+    cached, penalty, loss, storage, fit_intercept, monkeypatch
+):
+    """In one call, and as they run on larger problems than these, which the cache holds."""
+    if not cached:
+        out_of_cache(monkeypatch)
     problem = make_problem(loss, penalty, storage, fit_intercept)
     newton, lbfgs = (solve(problem.objective(), name, tol=1e-7) for name in ("newton", "lbfgs"))
     for result in (newton, lbfgs):

@@ -175,13 +175,15 @@ import numpy as np
 from scipy import sparse
 from sk_softmax import OvAClassifier, SoftmaxClassifier
 from sk_softmax._kernels import dense
-from sk_softmax._solvers import in_cache
+from sk_softmax._solvers import in_cache, l1_in_cache
 
 rng = np.random.default_rng(0)
 X = np.where(rng.random((40, 5)) < 0.6, rng.normal(size=(40, 5)), 0.0)
 y = (X[:, :3] + rng.normal(size=(40, 3))).argmax(axis=1)
 found = []
-for in_cache.WORK in (in_cache.WORK, 0):  # in one call, and by the solvers of larger problems
+limits = (in_cache.WORK, l1_in_cache.ENTRIES), (0, 0)
+# in one call, and by the solvers of larger problems
+for in_cache.WORK, l1_in_cache.ENTRIES in limits:
     for Classifier in (SoftmaxClassifier, OvAClassifier):
         for storage in (np.asarray, sparse.csr_matrix):
             for l1_ratio in (0.0, 1.0):

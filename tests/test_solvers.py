@@ -9,7 +9,15 @@ from dataclasses import replace
 import numba
 import numpy as np
 import pytest
-from problems import LOSSES, PENALTIES, CountingWorkers, Problem, make_problem, needs_jit
+from problems import (
+    LOSSES,
+    PENALTIES,
+    CountingWorkers,
+    Problem,
+    make_problem,
+    needs_jit,
+    out_of_cache,
+)
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
 from sklearn.datasets import load_digits, load_wine, make_classification
 
@@ -19,7 +27,6 @@ from sk_softmax._preconditioner import make as preconditioner_make
 from sk_softmax._solvers import (
     certificate,
     cost,
-    in_cache,
     lbfgs,
     newton,
     prox_newton,
@@ -66,7 +73,7 @@ over_coupled = pytest.mark.parametrize("coupled", [True, False], ids=["softmax",
 @pytest.fixture(autouse=True)
 def not_in_cache(monkeypatch):
     """The problems here are small, and the solvers are to be those of larger ones."""
-    monkeypatch.setattr(in_cache, "WORK", 0)
+    out_of_cache(monkeypatch)
 
 
 def names(result):

@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
-from problems import make_problem, needs_jit
+from problems import make_problem, needs_jit, out_of_cache
 from test_regimes import REGIMES, problem_of
 
 from sk_softmax import OvAClassifier, SoftmaxClassifier
 from sk_softmax._callbacks import solution_at
+from sk_softmax._curvature import outputs
 from sk_softmax._objective import Objective
 from sk_softmax._preconditioner import make as preconditioner_make
 from sk_softmax._solvers import (
@@ -47,7 +48,7 @@ def cached():
 @pytest.fixture(autouse=True)
 def _in_cache_or_not(cached, monkeypatch):
     if not cached:
-        monkeypatch.setattr(in_cache, "WORK", 0)
+        out_of_cache(monkeypatch)
 
 
 class Onlooker:
@@ -235,6 +236,7 @@ def test_small_working_sets(solver, penalty, loss, storage, monkeypatch):
     monkeypatch.setattr(working_set, "GROWTH", 1.0)
     monkeypatch.setattr(support_step, "LARGEST_SUPPORT", 0)
     monkeypatch.setattr(prox_newton, "LARGEST_SUPPORT", 0)
+    out_of_cache(monkeypatch)
     problem = make_problem(loss, penalty, storage, n=80, p=20, C=0.2)
     onlooker = Onlooker()
     watched = onlooker.watch(problem, solver)
@@ -268,7 +270,7 @@ def test_more_features_than_rows(solver, penalty, loss, cached, monkeypatch):
 
 def test_samples_in_cache_are_replayed_with_the_rest(monkeypatch):
     """Iterations on parts of the rows come first, each problem's own number of them."""
-    monkeypatch.setattr(in_cache, "ROWS", 32)
+    monkeypatch.setattr(outputs, "ROWS", 32)
     monkeypatch.setattr(in_cache, "ROWS_A_COORDINATE", 1)
     problem = make_problem("one-vs-all", n=2000, p=3)
     objective = problem.objective()

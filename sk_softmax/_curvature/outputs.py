@@ -10,11 +10,12 @@ from .._design.chunks import MOST_ROWS, blocks_of, cut, read_only
 from .._design.make import Design
 from .._design.target import Target
 from .._kernels.columns import class_products, sigmoid_columns, softmax_columns
-from .._kernels.tiles import centred_columns
+from .._kernels.tiles import LANES, centred_columns
 from .._threads import Workers
 from .._typing import Array
 
 BLOCK_ENTRIES = 2**17  # of X brought to float64 at a time
+ROWS = 512  # in a block of them all turned
 
 
 class Outputs:
@@ -137,6 +138,28 @@ class Outputs:
         """Blocks of rows as float64 arrays in C order, read-only."""
         for at, X in self.design.row_blocks(rows, max(MOST_ROWS, BLOCK_ENTRIES // max(1, self.p))):
             yield at, in_order(X)
+
+    @cached_property
+    def turned_rows(self) -> tuple[Array, Array, Array]:
+        """All rows in blocks of equal size, for kernels that make whole fits.
+
+        Centred features (blocks, q, m), classes and weights (blocks, m), with rows of weight 0 at
+        the ends.  Neighbouring rows are in different blocks, so that the first blocks are a sample
+        of all.
+        """
+        n = self.design.n
+        count = -(-n // ROWS)
+        m = -(-n // count)
+        m += -m % LANES
+        A = np.empty((count, self.q, m))
+        y, s = np.zeros((count, m), np.int64), np.zeros((count, m))
+        for block, a in enumerate(A):
+            rows = slice(0, n) if count == 1 else np.arange(block, n, count)
+            ((_, X),) = self.design.row_blocks(rows, m)
+            self.centre_into(X, a)
+            y[block, : X.shape[0]] = self.target.y[rows]
+            s[block, : X.shape[0]] = self.target.s[rows]
+        return A, y, s
 
     @cached_property
     def moments(self) -> tuple[Array, Array]:

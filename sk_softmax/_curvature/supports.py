@@ -46,7 +46,7 @@ class SupportHessians(Hessians):
     ) -> list[Array]:
         """`hessian_on` from blocks of dense rows."""
         W = self._centred_point(point)
-        outputs, features = np.nonzero(support)
+        outputs, features = (np.ascontiguousarray(x) for x in np.nonzero(support))
         first = np.searchsorted(outputs, np.arange(self.K + 1))
         sizes = np.array([outputs.size]) if self.coupled else np.diff(first)
         shape = sizes.size, sizes.max(), sizes.max()

@@ -97,7 +97,7 @@ def dense_support_hessian(X, center, weight, W, softmax, features, first, block,
     A = np.empty((q, block))
     P, V = np.empty((K, block)), np.empty((features.size, block))
     s, scratch = np.zeros((weight.shape[0], block)), np.empty((4, block))
-    d, zero = np.empty(block), np.int64(0)
+    d = np.empty(block)
     for start in range(0, n, block):
         centred_columns(X, start, n, center, A)
         for c in range(weight.shape[0]):
@@ -108,26 +108,49 @@ def dense_support_hessian(X, center, weight, W, softmax, features, first, block,
             softmax_columns(P, d, scratch[0])
         else:
             sigmoid_columns(P)
-        for k in range(K):
-            begin, end = first[k], first[k + 1]
-            own = s[min(k, weight.shape[0] - 1)]
+        add_support_hessian(A, P, s, softmax, features, first, V, scratch, d, H)
+
+
+@jit
+def add_support_hessian(A, P, s, softmax, features, first, V, scratch, d, H):
+    """The Hessian of a block's weighted loss on some coordinates is added to H.
+
+    Parameters
+    ----------
+    A : ndarray of shape (q, block)
+        Centred features.
+    P : ndarray of shape (K, block)
+        Probabilities.
+    s : ndarray of shape (1 or K, block)
+        The rows' weights, in all problems or in each.
+    softmax, features, first, H
+        As in `dense_support_hessian`.
+    V, scratch, d : ndarray of shape (at least a, block), (4, block) and (block,)
+        Room.
+    """
+    K, block = P.shape
+    zero = np.int64(0)
+    for k in range(K):
+        begin, end = first[k], first[k + 1]
+        own = s[min(k, s.shape[0] - 1)]
+        for i in range(block):
+            d[i] = own[i] * P[k, i] * (1.0 - P[k, i])
+        for c in range(begin, end):
             for i in range(block):
-                d[i] = own[i] * P[k, i] * (1.0 - P[k, i])
-            for c in range(begin, end):
+                V[c, i] = A[features[c], i]
+        at = begin if softmax else zero
+        add_weighted_gram(V[begin:end], d, scratch, H[zero if softmax else k], at, at)
+        for c in range(begin, end if softmax else begin):
+            for i in range(block):
+                V[c, i] *= P[k, i]
+    for k in range(K if softmax else 0):  # by other outputs: - s p_k a_j p_l a_r
+        for begin in range(first[k], first[k + 1], 4):
+            count = min(4, first[k + 1] - begin)
+            for r in range(count):
                 for i in range(block):
-                    V[c, i] = A[features[c], i]
-            at = begin if softmax else zero
-            add_weighted_gram(V[begin:end], d, scratch, H[zero if softmax else k], at, at)
-            for c in range(begin, end if softmax else begin):
-                for i in range(block):
-                    V[c, i] *= P[k, i]
-        for k in range(K if softmax else 0):  # by other outputs: - s p_k a_j p_l a_r
-            for begin in range(first[k], first[k + 1], 4):
-                count = min(4, first[k + 1] - begin)
-                for r in range(count):
-                    for i in range(block):
-                        scratch[r, i] = -s[0, i] * V[begin + r, i]
-                add_products(scratch[:count], V, first[k + 1], H[zero], begin, zero)
+                    scratch[r, i] = -s[0, i] * V[begin + r, i]
+            after = V[: first[K]]
+            add_products(scratch[:count], after, first[k + 1], H[zero], begin, zero)
 
 
 @jit

@@ -37,6 +37,14 @@ class Centring:
             pulled[:, :p] -= gradient[:, p:] * self.center
         return pulled
 
+    def push(self, pulled: Array) -> Array:
+        """T'^-1 of what `pull` gives, as a new array (K, q)."""
+        p = self.center.size
+        gradient = pulled.copy()
+        if pulled.shape[1] > p:
+            gradient[:, :p] += pulled[:, p:] * self.center
+        return gradient
+
 
 class InCentred:
     """A change of variables made in the centred coordinates: M = T times what a subclass does."""

@@ -16,6 +16,7 @@ from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
 from . import certificate
+from .run import Run
 from .solution import Control, Solution
 from .working_set import on_working_sets
 
@@ -25,7 +26,9 @@ INNER = 0.1  # of the violation outside, down to which the working set is solved
 
 def bounded(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F with lambda1 > 0 from ``start``, (K, q)."""
-    return on_working_sets(objective, control, start, lbfgs_on_set).solution("lbfgs")
+    run = Run(objective, control, start, control.known)
+    on_working_sets(run, lbfgs_on_set)
+    return run.solution("lbfgs")
 
 
 def lbfgs_on_set(

@@ -4,14 +4,14 @@ All iterations of some problems are one call (see the kernels), on a copy of X b
 each block serves all of them while it is in the processor's cache.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from .._design.chunks import worth_threads
-from .._kernels.tiles import LANES
 from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
@@ -20,7 +20,6 @@ from .samples import FRACTIONS, NOISE
 from .solution import Control
 
 FEATURES = 2**22  # entries of X that are copied, at most
-ROWS = 512  # in a block of them
 GROUPS = 2  # of problems for each thread, at least; those of a group share each block of rows
 HESSIANS = 2**17  # entries of all Hessians of a group, unless it is a single problem
 WORK = 4e7  # multiplications in a step up to which they are made in one call
@@ -49,34 +48,48 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> tup
     made, rows = problems.solve(point, problems.shares)
     objective.counts["rows"] += rows
     if control.watch is not None:
-        point, made = _replay(problems, control, centring, start, made)
+        again, point = partial(problems.solve, shares=problems.shares), centring.apply(start)
+        made = replay(again, control, centring.undo, point, made)
     return centring.undo(point), made.sum(axis=0)
 
 
-def _replay(
-    problems: "_Problems", control: Control, centring: Centring, start: Array, made: Array
-) -> tuple[Array, Array]:
+def replay(
+    solve: Callable[..., object],
+    control: Control,
+    restore: Callable[[Array], Array],
+    point: Array,
+    made: Array,
+) -> Array:
     """The iterations that were ``made``, (parts, m), once more for who looks on, one by one.
 
     In one call they take less time than it takes to look.  A call that begins where another one's
     iteration ended makes the same next one, so nothing depends on being looked at.
 
+    Parameters
+    ----------
+    solve : callable
+        ``solve(point, allowed=allowed)`` moves a point by the iterations allowed on each part,
+        (parts, m).
+    control : Control
+    restore : callable
+        From a point, which it may overwrite, to one for who looks on.
+    point : ndarray of shape (K, q)
+        The start; on return where the iterations end or are stopped.
+    made : ndarray of shape (parts, m)
+
     Returns
     -------
-    point : ndarray of shape (K, q)
-        Where they end or are stopped, in the centred coordinates.
     made : ndarray of shape (parts, m)
         Iterations until there.
     """
-    point = centring.apply(start)
-    ends, shares = made.cumsum(axis=0), problems.shares
+    ends = made.cumsum(axis=0)
     for iteration in range(int(ends[-1].max())):
         control.begin()
         now = (ends - made <= iteration) & (iteration < ends)
-        problems.solve(point, shares, now.astype(np.int64))
-        if control.end(np.flatnonzero(now.any(axis=0)), lambda: centring.undo(point.copy())):
-            return point, np.clip(iteration + 1 - (ends - made), 0, made)
-    return point, made
+        solve(point, allowed=now.astype(np.int64))
+        if control.end(np.flatnonzero(now.any(axis=0)), lambda: restore(point.copy())):
+            return np.clip(iteration + 1 - (ends - made), 0, made)
+    return made
 
 
 @dataclass
@@ -86,7 +99,7 @@ class _Problems:
     Attributes
     ----------
     A, y, s
-        See `_blocks`.
+        `Objective.turned_rows`.
     columns, sides : ndarray of shape (m,) and (m, 2)
         See the kernel of binary problems; none for softmax.
     parts : list
@@ -106,15 +119,10 @@ class _Problems:
 
     @classmethod
     def of(cls, objective: Objective, control: Control) -> "_Problems":
-        A, y, s = _blocks(objective)
-        target, m = objective.target, objective.n_problems
-        columns, sides = np.empty(0, np.int64), np.empty((0, 2))
-        if target.positive is not None and target.negative is not None:
-            columns, sides = target.columns, np.column_stack([target.negative, target.positive])
-        wanted = m * objective.hessian_size**2 // HESSIANS
-        groups = min(m, max(GROUPS * objective.workers.n_threads, wanted))
-        ends = [m * group // groups for group in range(groups + 1)]
-        slices = [slice(*e) for e in pairwise(ends)]
+        A, y, s = objective.turned_rows
+        columns, sides = binary_sides(objective)
+        wanted = objective.n_problems * objective.hessian_size**2 // HESSIANS
+        slices = groups(objective, wanted)
         parts = list(_parts(objective, control, y, s))
         return cls(objective, control.max_iter, A, y, s, columns, sides, parts, slices)
 
@@ -185,23 +193,19 @@ class _Problems:
         return made, rows
 
 
-def _blocks(objective: Objective) -> tuple[Array, Array, Array]:
-    """Features (blocks, q, m), classes and weights (blocks, m), rows of weight 0 at the ends.
+def binary_sides(objective: Objective) -> tuple[Array, Array]:
+    """Classes (m,) of binary problems, and factors on their sides' weights, (m, 2); or none."""
+    target = objective.target
+    if target.positive is None or target.negative is None:
+        return np.empty(0, np.int64), np.empty((0, 2))
+    return target.columns, np.column_stack([target.negative, target.positive])
 
-    Neighbouring rows are in different blocks, so that the first blocks are a sample of all.
-    """
-    n, target = objective.design.n, objective.target
-    count = -(-n // ROWS)
-    m = -(-n // count)
-    m += -m % LANES
-    A = np.empty((count, objective.q, m))
-    y, s = np.zeros((count, m), np.int64), np.zeros((count, m))
-    for block, a in enumerate(A):
-        rows = slice(0, n) if count == 1 else np.arange(block, n, count)
-        ((_, X),) = objective.design.row_blocks(rows, m)
-        objective.centre_into(X, a)
-        y[block, : X.shape[0]], s[block, : X.shape[0]] = target.y[rows], target.s[rows]
-    return A, y, s
+
+def groups(objective: Objective, wanted: int = 0) -> list[slice]:
+    """Of problems: as many as are wanted, or enough for the threads."""
+    m = objective.n_problems
+    count = min(m, max(GROUPS * objective.workers.n_threads, wanted))
+    return [slice(*ends) for ends in pairwise(m * group // count for group in range(count + 1))]
 
 
 def _parts(

@@ -25,6 +25,8 @@ from .._preconditioner.rows import stratified_rows
 from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
+from .l1_in_cache import l1_fits_in_cache, prox_newton_in_cache
+from .run import Run
 from .solution import Control, Solution
 from .support_step import LARGEST_SUPPORT, fill_intercept
 from .working_set import on_working_sets
@@ -48,7 +50,11 @@ _Step = tuple[Array, Array]
 
 def prox_newton(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F with lambda1 > 0 from ``start``, (K, q)."""
-    run = on_working_sets(objective, control, start, _improve)
+    if l1_fits_in_cache(objective):
+        run = prox_newton_in_cache(objective, control, start)
+    else:
+        run = Run(objective, control, start, control.known)
+    on_working_sets(run, _improve)
     return run.solution("newton")
 
 

@@ -30,9 +30,9 @@ PROGRESS = 1e-10  # of F, a set
 Improve = Callable[[Control, Objective, Array, Array, Array, Array], tuple[int, Array, bool]]
 
 
-def on_working_sets(objective: Objective, control: Control, start: Array, improve: Improve) -> Run:
-    """Minimise F with lambda1 > 0 from ``start``, (K, q), set by set; the run at its end."""
-    run = Run(objective, control, start, control.known)
+def on_working_sets(run: Run, improve: Improve) -> None:
+    """Minimise F with lambda1 > 0 from where ``run`` is, set by set."""
+    objective, control = run.objective, run.control
     curvature = null_curvature(objective)
     best_value, best_violation, failures = np.inf, np.inf, 0
     while run.goes_on:
@@ -55,7 +55,6 @@ def on_working_sets(objective: Objective, control: Control, start: Array, improv
             _certify_by_decrement(run)
         if failures == PATIENCE:
             run.finish(run.open, Status.STALLED)
-    return run
 
 
 def _certify_by_decrement(run: Run) -> None:
@@ -82,12 +81,16 @@ def _working_set(part: Objective, point: Array, gradient: Array, curvature: Arra
     # by how much F could fall along each coordinate alone
     promise = np.where(working, 0.0, violation**2 / curvature)
     promising = int(np.count_nonzero(promise))
-    fewest = int(np.clip(part.design.n // ROWS_A_MEMBER, *SMALLEST_SETS))
-    room = max(fewest, int(GROWTH * np.count_nonzero(working)))
+    room = max(fewest_members(part.design.n), int(GROWTH * np.count_nonzero(working)))
     if promising > room:
         threshold = np.partition(promise.ravel(), -room)[-room]
         promise[promise < threshold] = 0.0
     return working | (promise > 0)
+
+
+def fewest_members(n: int) -> int:
+    """Violators that a working set takes where there are as many, for n rows."""
+    return int(np.clip(n // ROWS_A_MEMBER, *SMALLEST_SETS))
 
 
 def _solve_on(

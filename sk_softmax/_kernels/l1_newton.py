@@ -1,0 +1,438 @@
+"""Proximal Newton for L1 on problems so small that calls would cost more than the arithmetic.
+
+One call makes all steps of some problems, on a working set that is chosen anew at each: the
+non-zeros and the worst violators of the KKT conditions.  Coordinate descent finds the signs of
+the model's minimiser, and one solution of linear equations its last digits.
+
+Rows come in blocks of equal size and run along the last axis, as in `newton`.
+"""
+
+import numpy as np
+
+from .cholesky import definite_step
+from .columns import sigmoid_residuals, softmax_columns, softmax_residuals
+from .coordinate_descent import descend
+from .hessian import add_support_hessian
+from .jit import jit
+from .tiles import add_products, column_logits
+
+ARMIJO = 1e-4
+SHORTEST = 2.0**-20  # step, of the step to the model's minimiser
+ROUNDING = 2.0**-47  # of the objective: changes that it cannot show
+EPS = 2.0**-52  # of the curvature; of the largest, for coordinates that have none
+GROWTH = 2  # of the working set over the non-zeros
+HALVINGS = 1000  # of the promise that it takes to be in it, at most
+LARGEST = 1024  # working set
+NEAR = 1e-3  # of the objective: until a step promises less, some rows will do for Hessians:
+SHARE, ROWS_A_COORDINATE = 4, 8  # one row of so many, and so many for each coordinate, at least
+SWEEPS = 200  # of coordinate descent between two tries of the linear equations
+EFFORTS = 3  # of those tries
+PRUNINGS = 8  # of the support in each, at most
+EXACT = (
+    1e-2  # of what the model promises, down to which coordinate descent goes on; then its powers
+)
+
+
+@jit
+def l1_newton(
+    A,
+    center,
+    y,
+    s,
+    columns,
+    sides,
+    lambda1,
+    lambda2,
+    curvature,
+    points,
+    tol,
+    goals,
+    limits,
+    fewest,
+    far,
+    losses,
+    gradients,
+    counts,
+):
+    """Proximal Newton steps on softmax, or on the binary problems of some classes.
+
+    A call that begins where another one's step ended makes the same next step.
+
+    Parameters
+    ----------
+    A, center, y, s
+        As in `newton.newton_softmax`.
+    columns : ndarray of shape (m,), int64
+        The classes, of binary problems; empty for softmax, which is one problem, m = 1.
+    sides : ndarray of shape (m, 2), float64
+        The factors on the weights of rows of other classes and of this one; of binary problems.
+    lambda1, lambda2 : ndarray of shape (m,)
+        The first positive.
+    curvature : ndarray of shape (m, K, q)
+        Positive: measures what coordinates promise.
+    points : ndarray of shape (m, K, q), float64
+        In the centred coordinates; the starts on entry, where the steps end on return.
+    tol : float
+        KKT violation allowed, of the features as they were.
+    goals : ndarray of shape (m,)
+        Duality gaps allowed, as far as the violations tell.
+    limits : ndarray of shape (m,), int64
+        Iterations allowed.
+    fewest : int
+        Violators that a working set takes, if there are as many.
+    far : ndarray of shape (m,), bool
+        Whether Hessians are of some rows only; True at first, and changed.
+    losses, gradients : ndarray of shape (m,) and (m, K, q)
+        Result: at the ends, in the centred coordinates; a loss is nan where it was not kept.
+    counts : ndarray of shape (m, 2), int64
+        Zeros; result: iterations, and evaluations of the objective with its gradient.
+    """
+    m, K, q = points.shape
+    blocks, rows, p = A.shape[0], A.shape[2], center.size
+    softmax = columns.size == 0
+    P, weight = np.empty((blocks, K, rows)), np.empty((1, rows))
+    R, t = np.empty((K, rows)), np.empty((3, rows))
+    scratch, order = np.empty((4, rows)), np.empty(K)
+    trial, step = np.empty((K, q)), np.zeros((K, q))
+    features, first = np.empty(min(LARGEST, K * q), np.int64), np.empty(K + 1, np.int64)
+    V, buffer = np.empty((0, rows)), np.empty(0)
+    d, zero, one = np.empty(rows), np.int64(0), np.int64(1)
+    for c in range(m):
+        point, gradient, value = points[c], gradients[c], np.inf
+        length, promised, going, last = 1.0, 0.0, True, False
+        for k in range(K):
+            for j in range(q):
+                trial[k, j] = point[k, j]
+        while going:
+            # the loss and its gradient at the trial point; probabilities stay
+            loss = 0.0
+            for k in range(K):
+                for j in range(q):
+                    gradient[k, j] = 0.0
+            for block in range(blocks):
+                Z = P[block]
+                column_logits(A[block], trial, Z)
+                if softmax:
+                    for i in range(rows):
+                        t[2, i] = Z[y[block, i], i]
+                    softmax_columns(Z, t[0], t[1])
+                    for k in range(K):
+                        for i in range(rows):
+                            R[k, i] = Z[k, i]
+                    loss += softmax_residuals(y[block], s[block], t[2], t[0], t[1], R)
+                else:
+                    for i in range(rows):
+                        R[0, i] = Z[0, i]
+                    loss += sigmoid_residuals(
+                        y[block], s[block], columns[c], sides[c, 1], sides[c, 0], R, zero, t[0]
+                    )
+                    for i in range(rows):
+                        Z[0, i] = (1.0 if Z[0, i] >= 0.0 else t[0, i]) / (1.0 + t[0, i])
+                add_products(R, A[block], zero, gradient, zero, zero)
+            counts[c, 1] += 1
+            there = loss + _penalty(lambda1[c], lambda2[c], p, trial)
+            if not there <= value - ARMIJO * length * promised + ROUNDING * abs(there):
+                length *= 0.5
+                far[c], losses[c] = False, np.nan
+                going = length >= SHORTEST and value < np.inf
+                for k in range(K if going else 0):
+                    for j in range(q):
+                        trial[k, j] = point[k, j] + length * step[k, j]
+                continue
+            counts[c, 0] += value < np.inf
+            value, losses[c], length = there, loss, 1.0
+            for k in range(K):
+                for j in range(q):
+                    point[k, j] = trial[k, j]
+            violation, gap = _left(point, gradient, center, lambda1[c], lambda2[c], value)
+            if last or counts[c, 0] >= limits[c] or (violation <= tol and gap <= goals[c]):
+                break
+            size = _working_set(
+                point, gradient, p, lambda1[c], curvature[c], fewest, features, first
+            )
+            if size == 0:
+                break
+            # the Hessian of the loss on the working set
+            if V.shape[0] < size:
+                V, buffer = np.empty((size, rows)), np.empty(2 * size * size)
+            H = buffer[: size * size].reshape((size, size))
+            for a in range(size):
+                for b in range(size):
+                    H[a, b] = 0.0
+            used = blocks
+            if far[c]:
+                used = min(blocks, max(-(-blocks // SHARE), -(-ROWS_A_COORDINATE * size // rows)))
+            for block in range(used):
+                for i in range(rows):
+                    side = blocks / used
+                    if not softmax:
+                        side *= sides[c, 1] if y[block, i] == columns[c] else sides[c, 0]
+                    weight[0, i] = s[block, i] * side
+                add_support_hessian(
+                    A[block],
+                    P[block],
+                    weight,
+                    softmax,
+                    features,
+                    first,
+                    V,
+                    scratch,
+                    d,
+                    buffer[: size * size].reshape((one, size, size)),
+                )
+            promised = _model_step(
+                H,
+                buffer[size * size :],
+                gradient,
+                features,
+                first,
+                p,
+                softmax,
+                lambda1[c],
+                lambda2[c],
+                point,
+                order,
+                step,
+            )
+            last = promised <= ROUNDING * abs(value)
+            far[c] = far[c] and promised > NEAR * value
+            for k in range(K):
+                for j in range(q):
+                    trial[k, j] = point[k, j] + step[k, j]
+
+
+@jit
+def _penalty(lambda1, lambda2, p, point):
+    """Both penalties of a point (K, q)."""
+    value = 0.0
+    for k in range(point.shape[0]):
+        for j in range(p):
+            w = point[k, j]
+            value += lambda1 * abs(w) + 0.5 * lambda2 * w * w
+    return value
+
+
+@jit
+def _left(point, gradient, center, lambda1, lambda2, value):
+    """The largest KKT violation by the features as they were, and what gap it stands for.
+
+    For lambda2 > 0 the gap is that of the slopes squared; else the dual point is scaled.
+    """
+    K, q = point.shape
+    p = center.size
+    worst, squares, along = 0.0, 0.0, 0.0
+    for k in range(K):
+        for j in range(q):
+            w, g = point[k, j], gradient[k, j]
+            if j < p:
+                g += lambda2 * w + (center[j] * gradient[k, p] if q > p else 0.0)
+                if w == 0.0:
+                    g = max(abs(g) - lambda1, 0.0)
+                else:
+                    g += lambda1 if w > 0.0 else -lambda1
+                squares += g * g
+            worst = max(worst, abs(g))
+            along += abs(g * w)
+    gap = worst / lambda1 * value
+    if lambda2 > 0.0:
+        gap = min(gap, squares / (2.0 * lambda2))
+    return worst, gap + along
+
+
+@jit
+def _working_set(point, gradient, p, lambda1, curvature, fewest, features, first):
+    """Non-zeros, intercepts and the worst violators, as `features` by output; how many.
+
+    0 where there are more non-zeros than there is room for.
+    """
+    K, q = point.shape
+    kept, promising, largest = 0, 0, 0.0
+    for k in range(K):
+        for j in range(q):
+            if j >= p or point[k, j] != 0.0:
+                kept += 1
+            else:
+                v = abs(gradient[k, j]) - lambda1
+                if v > 0.0:
+                    promising += 1
+                    largest = max(largest, v * v / curvature[k, j])
+    room = min(max(fewest, GROWTH * kept), features.size - kept)
+    if room < 0:
+        return 0
+    least, lower, count = 0.0, largest, 0
+    if promising > room:  # the least promise is halved as long as there is room
+        for _ in range(HALVINGS):
+            count, least = 0, lower
+            lower *= 0.5
+            for k in range(K):
+                for j in range(p):
+                    v = abs(gradient[k, j]) - lambda1
+                    if point[k, j] == 0.0 and v > 0.0 and v * v / curvature[k, j] >= lower:
+                        count += 1
+            if count > room:
+                break
+    size = 0
+    for k in range(K):
+        first[k] = size
+        for j in range(q):
+            chosen = j >= p or point[k, j] != 0.0
+            if not chosen and room > 0:
+                v = abs(gradient[k, j]) - lambda1
+                chosen = v > 0.0 and v * v / curvature[k, j] >= least
+                room -= chosen
+            if chosen:
+                features[size] = j
+                size += 1
+    first[K] = size
+    return size
+
+
+@jit
+def _model_step(
+    H, room, gradient, features, first, p, softmax, lambda1, lambda2, point, order, step
+):
+    """To the minimiser of the quadratic model on the working set; what it promises.
+
+    Parameters
+    ----------
+    H : ndarray of shape (a, a)
+        The Hessian of the loss, its upper triangle, which is completed.
+    room, order : ndarray of shape (at least a * a,) and (K,)
+        Overwritten.
+    step : ndarray of shape (K, q)
+        Result.
+    """
+    K, q = point.shape
+    a = H.shape[0]
+    w, outputs = np.empty(a), np.empty(a, np.int64)
+    own, second, slope, change = np.empty(a), np.empty(a), np.empty(a), np.zeros(a)
+    largest, shift = 0.0, 0.0
+    for k in range(K):
+        for b in range(first[k], first[k + 1]):
+            j = features[b]
+            outputs[b], slope[b] = k, gradient[k, j]
+            own[b], second[b] = (lambda1, lambda2) if j < p else (0.0, 0.0)
+            w[b] = point[k, j] if j < p else 0.0
+            largest = max(largest, H[b, b])
+            shift += H[b, b] if j >= p else 0.0
+    for b in range(a):
+        H[b, b] += EPS * (H[b, b] if H[b, b] > 0.0 else largest)
+        for r in range(b):
+            H[b, r] = H[r, b]
+    for b in range(a if softmax else 0):  # it does not see a shift of all intercepts
+        for r in range(a):
+            if features[b] >= p and features[r] >= p:
+                H[b, r] += shift / (K * K)
+    start = slope.copy()
+    most, exact = np.int64(1), 1.0
+    descend(H, slope, w, own, second, 0.0, most, change)
+    most = np.int64(SWEEPS)
+    for effort in range(EFFORTS):
+        exact *= EXACT
+        tol = exact * _fall(start, w, own, second, change)
+        descend(H, slope, w, own, second, tol, most, change)
+        if softmax and lambda2 == 0.0:
+            _to_medians(features, outputs, first, p, w, order, change)
+        tries = PRUNINGS if effort == EFFORTS - 1 else 1
+        if _solved_on_support(H, room, slope, w, own, second, tries, change):
+            break
+    for k in range(K):
+        for j in range(q):
+            step[k, j] = 0.0
+    for b in range(a):
+        step[outputs[b], features[b]] = change[b]
+    return _fall(start, w, own, second, change)
+
+
+@jit
+def _fall(slope, w, lambda1, lambda2, change):
+    """By how much the slope and the penalties fall along ``change``."""
+    total = 0.0
+    for b in range(w.size):
+        there = w[b] + change[b]
+        total += lambda1[b] * (abs(w[b]) - abs(there))
+        total += 0.5 * lambda2[b] * (w[b] * w[b] - there * there)
+        total -= slope[b] * change[b]
+    return max(total, 0.0)
+
+
+@jit
+def _to_medians(features, outputs, first, p, w, order, change):
+    """Shift features whose coefficients are non-zero in all outputs until a median one is zero.
+
+    Softmax does not see it, and lambda1 sum_k |w_k - c| is least there.
+    """
+    K = order.size
+    a = w.size
+    for b in range(first[1]):
+        j, count = features[b], 0
+        for r in range(a if j < p else 0):
+            if features[r] == j and w[r] + change[r] != 0.0:
+                at = count  # by insertion
+                value = w[r] + change[r]
+                while at > 0 and order[at - 1] > value:
+                    order[at] = order[at - 1]
+                    at -= 1
+                order[at] = value
+                count += 1
+        if count < K:
+            continue
+        low, high = order[(K - 1) // 2], order[K // 2]
+        middle = low if abs(low) <= abs(high) else high
+        for r in range(a):
+            if features[r] == j:
+                value = w[r] + change[r]
+                change[r] = -w[r] if value == middle else change[r] - middle
+
+
+@jit
+def _solved_on_support(H, room, slope, w, lambda1, lambda2, tries, change):
+    """Move to the model's minimiser on the non-zeros of ``w + change``; whether that was found.
+
+    On the way there the first that reaches 0 stays there, and the minimiser is found anew.
+
+    Parameters
+    ----------
+    H : ndarray of shape (a, a)
+    room : ndarray of shape (at least a * a,)
+        Overwritten.
+    slope : ndarray of shape (a,)
+        Of the loss's model at ``change``; on return where that leads.
+    """
+    a = w.size
+    support, full_step = np.empty(a, np.int64), np.empty(a)
+    for _ in range(tries):
+        count = 0
+        for b in range(a):
+            if lambda1[b] == 0.0 or w[b] + change[b] != 0.0:
+                support[count] = b
+                count += 1
+        pull, step = np.empty((1, count)), full_step[:count]
+        triangle = room[: count * count].reshape((count, count))
+        for x in range(count):
+            b = support[x]
+            value = w[b] + change[b]
+            pull[0, x] = slope[b] + lambda2[b] * value
+            if lambda1[b] > 0.0:
+                pull[0, x] += lambda1[b] if value > 0.0 else -lambda1[b]
+            for z in range(x, count):
+                triangle[x, z] = H[b, support[z]]
+            triangle[x, x] += lambda2[b]
+        definite, _ = definite_step(triangle, pull, step)
+        if not definite:
+            return False
+        length, blocking = 1.0, -1
+        for x in range(count):
+            b = support[x]
+            value = w[b] + change[b]
+            if lambda1[b] > 0.0 and value * (value - length * step[x]) <= 0.0:
+                length, blocking = value / step[x], b
+        for x in range(count):
+            b = support[x]
+            moved = -w[b] if b == blocking else change[b] - length * step[x]
+            for r in range(a):
+                slope[r] += H[b, r] * (moved - change[b])
+            change[b] = moved
+        if blocking < 0:
+            return True
+    return False

@@ -1,0 +1,141 @@
+"""Proximal Newton on problems so small that calls would cost more than the arithmetic.
+
+All iterations of some problems are one call (see the kernel), as `in_cache` has it for L2.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from .._design.chunks import worth_threads
+from .._objective import Objective
+from .._preconditioner.changes import Centring
+from .._preconditioner.make import null_curvature
+from .._typing import Array
+from .gauge import best_shift
+from .in_cache import binary_sides, groups, replay
+from .run import Run
+from .solution import Control
+from .working_set import fewest_members
+
+ENTRIES = 2**20  # of X, which are copied, at most
+SWEEP, HESSIAN = 2**23, 2**30  # multiplications up to which all steps are made in one call
+BEYOND = 0.1  # of tol and the goal: where the iterations in one call end
+STEPS = 50  # in one call, at most
+
+
+def l1_fits_in_cache(objective: Objective) -> bool:
+    """Whether a step takes less time than the calls that would make it."""
+    n, q = objective.design.n, objective.q
+    outputs = objective.hessian_size // q if q else 0
+    set_size = min(objective.hessian_size, 4 * fewest_members(n))
+    entries = n * q
+    return 0 < entries <= ENTRIES and entries * outputs <= SWEEP and n * set_size**2 <= HESSIAN
+
+
+def prox_newton_in_cache(objective: Objective, control: Control, start: Array) -> Run:
+    """A run that has made proximal Newton steps from ``start``, (K, q), to about the goal."""
+    problems = _Problems(objective, control)
+    point = problems.centring.apply(start)
+    limit = min(STEPS, control.max_iter)
+    made, rows = problems.solve(point, np.full((1, objective.n_problems), limit), problems.far)
+    objective.counts["rows"] += rows
+    if control.watch is not None:
+        again, point = partial(problems.solve, far=problems.far), problems.centring.apply(start)
+        made = replay(again, control, problems.restored, point, made)
+    moved = objective.per_output(made[0] > 0)
+    there = np.where(moved, problems.restored(point), start)
+    known = None
+    if moved.all() and not control.stopped:
+        known = problems.known()
+    elif not moved.any():
+        known = control.known
+    run = Run(objective, control, there, known)
+    run.count_each(made[0])
+    run.note_state("newton in cache")
+    return run
+
+
+class _Problems:
+    """What the kernel takes of an objective, and what it gives back."""
+
+    def __init__(self, objective: Objective, control: Control) -> None:
+        self.objective, self.control = objective, control
+        self.centring = Centring(objective.center)
+        self.columns, self.sides = binary_sides(objective)
+        self.curvature = self._by_problem(null_curvature(objective))
+        self.losses = np.empty(objective.n_problems)
+        self.gradients = np.empty_like(self.curvature)
+
+    @property
+    def far(self) -> Array:
+        """Which problems begin with Hessians of some rows, a mask (m,)."""
+        return np.full(self.objective.n_problems, not self.control.near)
+
+    def solve(self, point: Array, allowed: Array, far: Array) -> tuple[Array, int]:
+        """Move ``point``, (K, q) in the centred coordinates, to where iterations lead from it.
+
+        Parameters
+        ----------
+        point : ndarray of shape (K, q)
+        allowed : ndarray of shape (1, m), int
+            Iterations.
+        far : ndarray of shape (m,), bool
+            Changed; see the kernel.
+
+        Returns
+        -------
+        made : ndarray of shape (1, m)
+        rows : int
+            Read for that.
+        """
+        objective, points = self.objective, self._by_problem(point)
+        work = objective.n_problems * objective.design.n * objective.hessian_size**2
+        solve = partial(self._solve_group, points, allowed[0], far)
+        found = objective.workers.map(solve, groups(objective), worth_threads(work))
+        counts = np.concatenate(found)
+        return counts[None, :, 0], int(counts[:, 1].max()) * objective.design.n
+
+    def restored(self, point: Array) -> Array:
+        """A point in the centred coordinates as users get it; overwritten."""
+        return best_shift(self.objective, self.centring.undo(point))
+
+    def known(self) -> tuple[Array, Array] | None:
+        """Loss (m,) and gradient (K, q) at the end, if the kernel kept them."""
+        if np.isnan(self.losses).any():
+            return None
+        gradient = self.gradients.reshape(-1, self.objective.q)
+        return self.losses, self.centring.push(gradient)
+
+    def _solve_group(self, points: Array, allowed: Array, far: Array, some: slice) -> Array:
+        """Iterations and evaluations, (problems, 2)."""
+        from .._kernels.l1_newton import l1_newton
+
+        objective, control = self.objective, self.control
+        A, y, s = objective.turned_rows
+        counts = np.zeros((some.stop - some.start, 2), np.int64)
+        l1_newton(
+            A,
+            objective.center,
+            y,
+            s,
+            self.columns[some],
+            self.sides[some],
+            objective.lambda1[some],
+            objective.lambda2[some],
+            self.curvature[some],
+            points[some],
+            BEYOND * control.tol,
+            BEYOND * control.goal[some],
+            allowed[some],
+            fewest_members(objective.design.n),
+            far[some],
+            self.losses[some],
+            self.gradients[some],
+            counts,
+        )
+        return counts
+
+    def _by_problem(self, values: Array) -> Array:
+        """(K, q) as (m, outputs of a problem, q)."""
+        return values[None] if self.objective.coupled else values[:, None]
