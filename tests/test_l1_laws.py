@@ -167,6 +167,20 @@ def test_warm_starts_along_a_path_end_where_cold_ones_do(
         warm.sparsify()
 
 
+@over_ratios
+@over_classes
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("scale", [-1.0, -100.0, 1e4])
+def test_a_start_far_off_does_not_matter(Classifier, data, n_classes, scale, solver, l1_ratio):
+    """Where all probabilities are 0 or 1 there is no curvature to go by."""
+    d = data(n_classes)
+    warm = Classifier(C=1.0, l1_ratio=l1_ratio, solver=solver, warm_start=True).fit(d.X, d.y)
+    warm.fit(scale * d.X, d.y)
+    cold = clone(warm).fit(scale * d.X, d.y)
+    assert np.all(warm.converged_)
+    np.testing.assert_allclose(warm.objective_, cold.objective_, rtol=1e-6)
+
+
 @over_storage
 @over_ratios
 @over_classes

@@ -104,6 +104,8 @@ def solve(
     entry = choose(solver, objective)
     goal = np.maximum(0.01 * tol, PRECISION) * objective.null_value()
     point = objective.null_point() if start is None else start
+    if not entry.smooth and start is not None:
+        point, known = _no_worse_than_null(objective, start, known)
     if entry.smooth and objective.coupled:
         point = point - point.mean(axis=0)  # where the optimum is; steps by class stay there
     watched = None
@@ -121,6 +123,20 @@ def solve(
     if objective.unpenalised and not control.stopped:
         solution = _of_least_norm(objective, control, solution)
     return solution
+
+
+def _no_worse_than_null(
+    objective: Objective, start: Array, known: tuple[Array, Array] | None
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """The start, and what is known of it; the null model for problems that begin better there.
+
+    Far out, where most rows have no curvature, quadratic models promise what F does not keep.
+    """
+    known = known or objective.loss_gradient(start)
+    worse = ~(known[0] + objective.penalty(start) <= objective.null_value())
+    if not worse.any():
+        return start, known
+    return np.where(objective.per_output(worse), objective.null_point(), start), None
 
 
 def _with_separation(objective: Objective, solution: Solution) -> Solution:
