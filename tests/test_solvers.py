@@ -19,6 +19,7 @@ from problems import (
     out_of_cache,
 )
 from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixture)
+from scipy import sparse
 from sklearn.datasets import load_digits, load_wine, make_classification
 
 from sk_softmax._design import chunks
@@ -39,7 +40,7 @@ from sk_softmax._solvers import (
 from sk_softmax._solvers.gauge import best_shift
 from sk_softmax._solvers.run import Run
 from sk_softmax._solvers.solution import Status
-from sk_softmax._solvers.table import choose, solve
+from sk_softmax._solvers.table import solve
 
 TOL = 1e-4
 TIGHT = 1e-10
@@ -421,10 +422,35 @@ def test_models_from_a_part_of_the_rows(loss, penalty, spy):
 
 @over_nonsmooth
 @pytest.mark.parametrize("storage", ["C", "CSR"])
-def test_auto_takes_proximal_newton_for_l1(penalty, storage):
-    objective = make_problem("softmax", penalty, storage).objective()
-    assert choose("auto", objective) is choose("newton", objective)
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+def test_auto_takes_proximal_newton_for_l1_unless_x_is_sparse_and_large(
+    loss, penalty, storage, monkeypatch
+):
+    objective = make_problem(loss, penalty, storage).objective()
+    assert solve(objective).solver == ("lbfgs" if storage == "CSR" else "newton")
+    monkeypatch.undo()
     assert solve(objective).solver == "newton"
+
+
+@over_three_losses
+@over_nonsmooth
+def test_rare_words_do_not_lead_astray(loss, penalty, monkeypatch):
+    """After a step rows are certain of the wrong class; the next model has no curvature there."""
+    rng = np.random.default_rng(0)
+    problem = make_problem(loss, penalty, n=300, p=400, C=1e4)
+    of_few_rows = rng.random(problem.X.shape) < 0.01
+    problem = replace(problem, X=sparse.csr_matrix(np.where(of_few_rows, 1.0, 0.0)))
+    cautions, original = [], prox_newton._sparse_step
+
+    def noting(part, point, gradient, working, caution, *rest):
+        cautions.append(caution.copy())
+        original(part, point, gradient, working, caution, *rest)
+
+    monkeypatch.setattr(prox_newton, "_sparse_step", noting)
+    result = solve(problem.objective(), "newton")
+    assert max(caution.max() for caution in cautions) > 0
+    assert_certified(problem, result)
+    assert_same_value(result, solve(problem.objective(), "lbfgs"), TOL)
 
 
 # ---- certification where the gap does not close ---------------------------------------------

@@ -166,10 +166,10 @@ class Outputs:
         """Weighted sums of the features and of their squares, each (p,)."""
         return self.design.moments(self.target.s)
 
-    def logit_state(self, point: Array) -> Array:
+    def logit_state(self, point: Array, mixed: Array | None = None) -> Array:
         """What the Hessian is made of, (n, K): see `_logit_state_of`."""
         state = np.empty((self.design.n, self.K))
-        of = self._logit_state_of(point)
+        of = self._logit_state_of(point, mixed)
 
         def fill(rows: slice) -> tuple[()]:
             for block in blocks_of(rows, 4096):
@@ -179,14 +179,20 @@ class Outputs:
         cut(self.workers, fill, self.design.n, self.design.work(self.K))
         return state
 
-    def _logit_state_of(self, point: Array) -> Callable[[slice], Array]:
-        """For a range of rows probabilities (softmax) or second derivatives of the loss, (m, K)."""
+    def _logit_state_of(self, point: Array, mixed: Array | None = None) -> Callable[[slice], Array]:
+        """For a range of rows probabilities (softmax) or second derivatives of the loss, (m, K).
+
+        Where given, ``mixed`` (K, 1) is the labels' share in these probabilities.
+        """
         coef, intercept = self.split(point)
         Wt = np.ascontiguousarray(coef.T)
 
         def state(rows: slice) -> Array:
             raw = np.ascontiguousarray(self.design.logits(rows, Wt, intercept).T)
             P = self._probability(raw)
+            if mixed is not None and mixed.any():
+                P *= 1 - mixed
+                P += mixed * (self.target.y[rows] == self.target.columns[:, None])
             if not self.coupled:
                 P *= self._weights(rows) * (1 - P)
             return np.ascontiguousarray(P.T)

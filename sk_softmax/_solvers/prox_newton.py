@@ -38,6 +38,8 @@ ROWS_A_COORDINATE = 8  # for a model's Hessian, at least
 SHARE = 4  # of the rows, of which one serves then
 SWEEPS, SPARSE_SWEEPS = 1000, 50  # of coordinate descent in a step, at most; by columns
 EXACT = 1e-3  # of what the model promises, down to which coordinate descent goes on
+MIXED = 0.0, 0.01, 0.1, 0.5  # of the labels, in a CSR matrix's Hessians: ever more cautious
+KEPT = 0.25  # of a promise, from which the next step may be bolder
 ARMIJO = 1e-4
 HALVINGS = 20
 EPS = float(np.finfo(float).eps)
@@ -78,6 +80,7 @@ def _improve(
     scale = np.where(working, 1 / np.sqrt(curvature), 0.0)
     loss, gradient = part.loss_gradient(point)
     enough, settled, hessians, before = None, False, None, np.inf
+    caution = np.zeros(part.n_problems, dtype=np.int64)
     left = min(STEPS, control.max_iter)
     for steps in range(left):
         violation = certificate.kkt_violation(part, point, gradient) * scale
@@ -87,13 +90,13 @@ def _improve(
             return steps, point, settled
         control.begin()
         if sparse:
-            step, promised = _sparse_step(part, point, gradient, working)
+            moved = _cautious_step(part, point, loss, gradient, working, caution)
         else:
             if hessians is None or worst > SHRINKS * before:
                 hessians = _hessians(part, point, working, sample)
             before = worst
-            step, promised = _dense_step(part, point, gradient, working, hessians)
-        moved = _line_search(part, point, loss, step, promised)
+            step = _dense_step(part, point, gradient, working, hessians)
+            moved = _line_search(part, point, loss, *step)
         if moved is not None:
             settled = bool((np.sign(moved[0]) == np.sign(point))[:, : part.p].all())
             point, loss, gradient = moved
@@ -173,17 +176,60 @@ def _dense_step(
     return step, promised
 
 
-def _sparse_step(part: Objective, point: Array, gradient: Array, working: Array) -> _Step:
-    """The same for a CSR design, from its columns."""
+def _cautious_step(
+    part: Objective, point: Array, loss: Array, gradient: Array, working: Array, caution: Array
+) -> tuple[Array, Array, Array] | None:
+    """A step on a CSR design, as `_line_search` returns it.
+
+    A row that the model calls all but certain has next to no curvature, even if its label says
+    otherwise: then the step goes far beyond where F is anything like quadratic.  So a share of the
+    labels is mixed into the probabilities that the Hessian is made of, more of it where a step
+    promises what F cannot keep, less where it has kept its promise.
+
+    ``caution`` : ndarray of shape (m,), int, says which share of `MIXED`; changed.
+    """
+    value, most = loss + part.penalty(point), len(MIXED) - 1
+    step, promised = np.zeros_like(point), np.full(part.n_problems, np.inf)
+    while True:
+        asked = promised > value  # more than F, which is not negative
+        _sparse_step(part, point, gradient, working, caution, asked, step, promised)
+        asked = (promised > value) & (caution < most)
+        if not asked.any():
+            moved = _line_search(part, point, loss, step, promised)
+            if moved is not None:
+                kept = value - moved[1] - part.penalty(moved[0]) >= KEPT * promised
+                caution[kept & (caution > 0)] -= 1
+                return moved
+            if (caution == most).all():
+                return None
+            asked, promised = caution < most, np.where(caution < most, np.inf, promised)
+        caution[asked] += 1
+
+
+def _sparse_step(
+    part: Objective,
+    point: Array,
+    gradient: Array,
+    working: Array,
+    caution: Array,
+    asked: Array,
+    step: Array,
+    promised: Array,
+) -> None:
+    """Steps to the minimisers of the models for a CSR design, of the problems that are asked for.
+
+    ``step`` (K, q) and ``promised`` (m,) are changed for these.
+    """
     assert isinstance(part.design, CSRDesign)
-    state = part.logit_state(point).T
+    state = part.logit_state(point, part.per_output(np.take(MIXED, caution))).T
     s = part.target.s
     Q = np.ascontiguousarray(state * s if part.coupled else state)
     inverse = np.zeros(s.size)
     if part.coupled:
         np.divide(1.0, s, out=inverse, where=s > 0)
-    step, promised = np.zeros_like(point), np.zeros(part.n_problems)
-    for c, group in enumerate(part.groups):
+    centring = Centring(part.center)
+    for c in np.flatnonzero(asked):
+        group = part.groups[c]
         mask = working[group]
         outputs, features = np.nonzero(mask)
         model = _Model.of(part, group, mask, point, gradient)
@@ -207,9 +253,8 @@ def _sparse_step(part: Objective, point: Array, gradient: Array, working: Array)
                 curvature,
                 d,
             )
-        step[group] = _on_mask(mask, d)
+        step[group] = centring.apply(_on_mask(mask, d))
         promised[c] = model.fall(d)
-    return Centring(part.center).apply(step), promised
 
 
 def _efforts(model: _Model, d: Array, most: int) -> Iterator[tuple[float, int]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._design.csr import CSRDesign
 from .._objective import Objective
 from .._preconditioner.make import can_factor
 from .._typing import Array
@@ -13,6 +14,7 @@ from .bounded import bounded
 from .certificate import optimality
 from .gauge import least_norm
 from .in_cache import fits_in_cache
+from .l1_in_cache import l1_fits_in_cache
 from .lbfgs import lbfgs
 from .newton import newton
 from .prox_newton import prox_newton
@@ -41,8 +43,8 @@ class Entry:
 SOLVERS = (
     Entry("newton", True, False, newton, "L2 or no penalty where Hessians on all rows are cheap"),
     Entry("lbfgs", True, False, lbfgs, "L2 or no penalty on everything larger"),
-    Entry("newton", False, True, prox_newton, "L1 and elastic net"),
-    Entry("lbfgs", False, True, bounded, "L1 and elastic net, to check the other"),
+    Entry("newton", False, True, prox_newton, "L1 and elastic net on dense X, or on a small one"),
+    Entry("lbfgs", False, True, bounded, "L1 and elastic net on larger sparse X"),
 )
 
 
@@ -51,7 +53,8 @@ def choose(name: str, objective: Objective) -> Entry:
     smooth = not objective.lambda1.any()
     usable = [e for e in SOLVERS if (e.smooth if smooth else e.nonsmooth)]
     if name == "auto":
-        name = "newton" if not smooth or _newton_is_cheaper(objective) else "lbfgs"
+        cheaper = _newton_is_cheaper if smooth else _prox_newton_is_cheaper
+        name = "newton" if cheaper(objective) else "lbfgs"
     return next(entry for entry in usable if entry.name == name)
 
 
@@ -61,6 +64,11 @@ def _newton_is_cheaper(objective: Objective) -> bool:
     if not can_factor(objective) or cost.sampled(objective):
         return False
     return cost.newton(objective) <= cost.lbfgs(objective)
+
+
+def _prox_newton_is_cheaper(objective: Objective) -> bool:
+    """On sparse X its Hessians are never formed, and L-BFGS-B needs no more passes."""
+    return l1_fits_in_cache(objective) or not isinstance(objective.design, CSRDesign)
 
 
 def solve(
