@@ -28,9 +28,7 @@ SHARE, ROWS_A_COORDINATE = 4, 8  # one row of so many, and so many for each coor
 SWEEPS = 200  # of coordinate descent between two tries of the linear equations
 EFFORTS = 3  # of those tries
 PRUNINGS = 8  # of the support in each, at most
-EXACT = (
-    1e-2  # of what the model promises, down to which coordinate descent goes on; then its powers
-)
+EXACT = 1e-2  # of the model's promise, and its powers: where coordinate descent ends
 
 
 @jit
