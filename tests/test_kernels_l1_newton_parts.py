@@ -147,9 +147,8 @@ def test_to_medians(K):
     w[:, 3] = 0.0
     change = (there - w).ravel()
     before = w + change.reshape(K, 4)
-    features, outputs = np.tile(np.arange(4), K), np.repeat(np.arange(K), 4)
-    order, first = np.empty(K), np.arange(0, 4 * K + 1, 4)
-    kernels._to_medians(features, outputs, first, 3, w.ravel(), order, change)
+    features, order, first = np.tile(np.arange(4), K), np.empty(K), np.arange(0, 4 * K + 1, 4)
+    kernels._to_medians(features, first, 3, w.ravel(), order, change)
     after = w + change.reshape(K, 4)
     np.testing.assert_array_equal(after[:, [1, 3]], before[:, [1, 3]])
     for j in (0, 2):

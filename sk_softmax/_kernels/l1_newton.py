@@ -302,13 +302,13 @@ def _model_step(
     """
     K, q = point.shape
     a = H.shape[0]
-    w, outputs = np.empty(a), np.empty(a, np.int64)
-    own, second, slope, change = np.empty(a), np.empty(a), np.empty(a), np.zeros(a)
+    w, change = np.empty(a), np.zeros(a)
+    own, second, slope = np.empty(a), np.empty(a), np.empty(a)
     largest, shift = 0.0, 0.0
     for k in range(K):
         for b in range(first[k], first[k + 1]):
             j = features[b]
-            outputs[b], slope[b] = k, gradient[k, j]
+            slope[b] = gradient[k, j]
             own[b], second[b] = (lambda1, lambda2) if j < p else (0.0, 0.0)
             w[b] = point[k, j] if j < p else 0.0
             largest = max(largest, H[b, b])
@@ -330,15 +330,15 @@ def _model_step(
         tol = exact * _fall(start, w, own, second, change)
         descend(H, slope, w, own, second, tol, most, change)
         if softmax and lambda2 == 0.0:
-            _to_medians(features, outputs, first, p, w, order, change)
+            _to_medians(features, first, p, w, order, change)
         tries = PRUNINGS if effort == EFFORTS - 1 else 1
         if _solved_on_support(H, room, slope, w, own, second, tries, change):
             break
     for k in range(K):
         for j in range(q):
             step[k, j] = 0.0
-    for b in range(a):
-        step[outputs[b], features[b]] = change[b]
+        for b in range(first[k], first[k + 1]):
+            step[k, features[b]] = change[b]
     return _fall(start, w, own, second, change)
 
 
@@ -355,7 +355,7 @@ def _fall(slope, w, lambda1, lambda2, change):
 
 
 @jit
-def _to_medians(features, outputs, first, p, w, order, change):
+def _to_medians(features, first, p, w, order, change):
     """Shift features whose coefficients are non-zero in all outputs until a median one is zero.
 
     Softmax does not see it, and lambda1 sum_k |w_k - c| is least there.

@@ -151,7 +151,7 @@ class _Problems:
         """
         objective = self.objective
         work = objective.n_problems * objective.design.n * objective.hessian_size**2
-        problems = point[None] if objective.coupled else point[:, None]
+        problems = stacked(objective, point)
         null = not point[:, : objective.p].any() and self.columns.size > 1
         null &= bool((self.sides == 1).all())
 
@@ -199,6 +199,11 @@ def binary_sides(objective: Objective) -> tuple[Array, Array]:
     if target.positive is None or target.negative is None:
         return np.empty(0, np.int64), np.empty((0, 2))
     return target.columns, np.column_stack([target.negative, target.positive])
+
+
+def stacked(objective: Objective, values: Array) -> Array:
+    """A view of (K, q) as (m, outputs of a problem, q)."""
+    return values[None] if objective.coupled else values[:, None]
 
 
 def groups(objective: Objective, wanted: int = 0) -> list[slice]:

@@ -13,7 +13,7 @@ from .._preconditioner.changes import Centring
 from .._preconditioner.make import null_curvature
 from .._typing import Array
 from .gauge import best_shift
-from .in_cache import binary_sides, groups, replay
+from .in_cache import binary_sides, groups, replay, stacked
 from .run import Run
 from .solution import Control
 from .working_set import fewest_members
@@ -63,7 +63,7 @@ class _Problems:
         self.objective, self.control = objective, control
         self.centring = Centring(objective.center)
         self.columns, self.sides = binary_sides(objective)
-        self.curvature = self._by_problem(null_curvature(objective))
+        self.curvature = stacked(objective, null_curvature(objective))
         self.losses = np.empty(objective.n_problems)
         self.gradients = np.empty_like(self.curvature)
 
@@ -89,7 +89,7 @@ class _Problems:
         rows : int
             Read for that.
         """
-        objective, points = self.objective, self._by_problem(point)
+        objective, points = self.objective, stacked(self.objective, point)
         work = objective.n_problems * objective.design.n * objective.hessian_size**2
         solve = partial(self._solve_group, points, allowed[0], far)
         found = objective.workers.map(solve, groups(objective), worth_threads(work))
@@ -135,7 +135,3 @@ class _Problems:
             counts,
         )
         return counts
-
-    def _by_problem(self, values: Array) -> Array:
-        """(K, q) as (m, outputs of a problem, q)."""
-        return values[None] if self.objective.coupled else values[:, None]

@@ -32,6 +32,8 @@ Improve = Callable[[Control, Objective, Array, Array, Array, Array], tuple[int, 
 
 def on_working_sets(run: Run, improve: Improve) -> None:
     """Minimise F with lambda1 > 0 from where ``run`` is, set by set."""
+    if not run.goes_on:  # then nothing need be prepared
+        return
     objective, control = run.objective, run.control
     curvature = null_curvature(objective)
     best_value, best_violation, failures = np.inf, np.inf, 0
