@@ -46,6 +46,7 @@ MODULES = (
     "_solvers.separation",
     "_solvers.run",
     "_solvers.support",
+    "_solvers.support_cg",
     "_solvers.support_step",
     "_solvers.table",
     "_solvers.whitened_rows",

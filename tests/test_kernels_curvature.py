@@ -116,11 +116,11 @@ def hessian_by_hand(A, s, state, mask, softmax):
     return H[np.ix_(mask.ravel(), mask.ravel())]
 
 
-@pytest.mark.parametrize(("K", "softmax"), [(3, True), (5, True), (1, False), (4, False)])
+@pytest.mark.parametrize("K", [1, 3, 5])
 @pytest.mark.parametrize("parts", [1, 2, 5])
 @pytest.mark.parametrize("seed", range(3))
-def test_csr_support_hessian(seed, K, softmax, parts):
-    X, s, state, mask = support_case(seed, K, softmax)
+def test_csr_support_hessian(seed, K, parts):
+    X, s, state, mask = support_case(seed, K, True)
     n, p = X.shape
     matrix = sparse.csr_matrix(X)
     outputs, features = np.nonzero(mask)
@@ -141,7 +141,6 @@ def test_csr_support_hessian(seed, K, softmax, parts):
             outputs[order],
             state,
             s,
-            softmax,
             H,
         )
         np.testing.assert_array_equal(
@@ -150,10 +149,92 @@ def test_csr_support_hessian(seed, K, softmax, parts):
     A = np.column_stack([X, np.ones(n)])
     whole = np.tril(H) + np.triu(H, 1).T
     np.testing.assert_allclose(
-        np.tril(whole), np.tril(hessian_by_hand(A, s, state, mask, softmax)), atol=1e-12
+        np.tril(whole), np.tril(hessian_by_hand(A, s, state, mask, True)), atol=1e-12
     )
     center = np.append(X.mean(axis=0), 0.0)
     curvature.fold_and_centre(H, center[features], np.flatnonzero(features == p)[outputs])
     A = A - center
-    np.testing.assert_allclose(H, hessian_by_hand(A, s, state, mask, softmax), atol=1e-12)
+    np.testing.assert_allclose(H, hessian_by_hand(A, s, state, mask, True), atol=1e-12)
     np.testing.assert_allclose(H, H.T, atol=1e-13)
+
+
+# ---- the outputs' own Hessians --------------------------------------------------------------
+
+
+def run_class_hessians(X, curvatures, mask, center, parts=1):
+    """The result, one matrix an output; X a CSR matrix, ``center`` (q,)."""
+    p, K = X.shape[1], mask.shape[0]
+    sizes = mask.sum(axis=1)
+    features, outputs = np.nonzero(mask[:, :p].T)
+    offset = np.append(0, np.cumsum(sizes**2))
+    H = np.zeros(offset[-1])
+    for start, stop in pairwise([K * part // parts for part in range(parts + 1)]):
+        before = H.copy()
+        curvature.csr_class_hessians(
+            X.data,
+            X.indices,
+            X.indptr,
+            start,
+            stop,
+            np.searchsorted(features, np.arange(p + 1)),
+            (np.cumsum(mask, axis=1) - 1)[outputs, features],
+            outputs,
+            np.append(0, np.cumsum(sizes)),
+            offset,
+            curvatures,
+            center[np.nonzero(mask)[1]],
+            mask.shape[1] > p,
+            H,
+        )
+        own = slice(offset[start], offset[stop])
+        np.testing.assert_array_equal(np.delete(H, own), np.delete(before, own))
+    return [
+        block.reshape(size, size)
+        for block, size in zip(np.split(H, offset[1:-1]), sizes, strict=True)
+    ]
+
+
+def class_hessians_by_hand(A, curvatures, mask):
+    return [
+        (A[:, own] * d[:, None]).T @ A[:, own] for d, own in zip(curvatures.T, mask, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("K", [1, 2, 5])
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("dtype", ["d", "f"])
+def test_csr_class_hessians(K, parts, intercept, centred, dtype):
+    X, _, d, mask = support_case(0, K, False)
+    mask[0, : mask.shape[1] - 1] = False  # an output with its intercept alone, or with nothing
+    mask = mask if intercept else mask[:, :-1]
+    matrix = sparse.csr_matrix(X.astype(dtype))
+    if parts == 2:
+        matrix.indices, matrix.indptr = (x.astype("i8") for x in (matrix.indices, matrix.indptr))
+    A = np.column_stack([matrix.toarray().astype("d"), np.ones(len(X))])[:, : mask.shape[1]]
+    center = np.append(A[:, :7].mean(axis=0), 0.0)[: mask.shape[1]] * centred
+    found = run_class_hessians(matrix, d, mask, center, parts)
+    expected = class_hessians_by_hand(A - center, d, mask)
+    for H, by_hand in zip(found, expected, strict=True):
+        np.testing.assert_allclose(H, by_hand, atol=1e-12)
+        np.testing.assert_array_equal(H, H.T)
+
+
+def test_csr_class_hessians_of_one_output_do_not_depend_on_the_others():
+    X, _, d, mask = support_case(1, 4, False)
+    matrix, center = sparse.csr_matrix(X), np.linspace(-1, 1, 8)
+    whole = run_class_hessians(matrix, d, mask, center)
+    for k in range(4):
+        own = slice(k, k + 1)
+        (alone,) = run_class_hessians(matrix, np.ascontiguousarray(d[:, own]), mask[own], center)
+        np.testing.assert_array_equal(alone, whole[k])
+
+
+def test_csr_class_hessians_do_not_hide_bad_data():
+    X, _, d, mask = support_case(2, 3, False)
+    mask[:] = True
+    X[5, 4] = np.nan
+    for H in run_class_hessians(sparse.csr_matrix(X), d, mask, np.zeros(8)):
+        assert np.isnan(H[4]).sum() >= np.count_nonzero(X[5])
+        assert np.isfinite(np.delete(np.delete(H, 4, 0), 4, 1)).all()

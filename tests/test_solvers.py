@@ -33,6 +33,7 @@ from sk_softmax._solvers import (
     prox_newton,
     samples,
     solution,
+    support_cg,
     support_step,
     table,
     working_set,
@@ -335,11 +336,57 @@ def test_newton_on_a_support_whose_hessian_is_not_formed(
     direct = solve(problem.objective(), tol=TIGHT)
     monkeypatch.setattr(support_step, "LARGEST_SUPPORT", 0)
     monkeypatch.setattr(prox_newton, "LARGEST_SUPPORT", 0)
-    solved = spy(support_step, "conjugate_gradient")
+    solved = spy(support_cg, "conjugate_gradient")
     result = solve(problem.objective(), solver, tol=TIGHT)
     assert solved
     assert_certified(problem, result, TIGHT)
     assert_same_value(result, direct)
+
+
+@over_nonsmooth
+@over_intercepts
+@over_both
+@pytest.mark.parametrize("C", [0.3, 1e3])
+def test_newton_on_a_support_by_the_classes_own_hessians(
+    penalty, fit_intercept, solver, C, monkeypatch, spy
+):
+    problem = make_problem("softmax", penalty, "CSR", fit_intercept, C=C)
+    direct = solve(problem.objective(), tol=TIGHT)
+    monkeypatch.setattr(support_step, "LARGEST_SPARSE_SUPPORT", 0)
+    out_of_cache(monkeypatch)
+    solved = spy(support_cg.ByClass, "step")
+    result = solve(problem.objective(), solver, tol=TIGHT)
+    assert solved
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+@over_losses
+def test_newton_steps_follow_sets_that_have_hardly_grown(loss, monkeypatch, spy):
+    problem = make_problem(loss, "l1", "CSR", n=300, p=40, C=1.0)
+    monkeypatch.setattr(working_set, "SMALLEST_SETS", (8, 8))
+    finished = spy(working_set, "newton_on_support")
+    solve_on, sets = working_set._solve_on, []
+
+    def recording(run, part, active, working, curvature, improve, finish):
+        of_points = np.count_nonzero(run.point[run.rows(active)])
+        growth, before = np.count_nonzero(working) / of_points, run.optimality[active].copy()
+        done = len(finished)
+        result = solve_on(run, part, active, working, curvature, improve, finish)
+        sets.append((growth, finish, before, [args[5] for args in finished[done:]]))
+        return result
+
+    monkeypatch.setattr(working_set, "_solve_on", recording)
+    assert_certified(problem, solve(problem.objective(), "lbfgs"))
+    kinds = set()
+    for growth, finish, before, enough in sets:
+        last = finish or growth <= 1.05
+        kinds.add("last" if last else "another" if growth <= 1.5 else "far")
+        if growth > 1.5 and not finish:
+            assert not enough
+        else:
+            np.testing.assert_allclose(enough, [0.0 * before if last else 0.01 * before])
+    assert kinds == {"last", "another", "far"}
 
 
 @over_losses

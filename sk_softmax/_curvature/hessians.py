@@ -128,10 +128,10 @@ class Hessians(Outputs):
         design, n, p = self.design, self.design.n, self.design.p
         assert isinstance(design, CSRDesign)
         few = design.X.nnz <= SPARSE * n * p and p * p * self.n_pairs <= BUFFER_BYTES // 8
-        return few and self._steady
+        return few and self.steady
 
     @cached_property
-    def _steady(self) -> bool:
+    def steady(self) -> bool:
         """Whether features may be centred after the summation.
 
         Those with a mean far beyond their spread do not forgive that.

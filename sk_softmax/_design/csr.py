@@ -9,7 +9,12 @@ import numpy as np
 from scipy import sparse
 
 from .._kernels.csr import csr_centred_squares, csr_product
-from .._kernels.curvature import couple_rows, csr_gram, csr_support_hessian
+from .._kernels.curvature import (
+    couple_rows,
+    csr_class_hessians,
+    csr_gram,
+    csr_support_hessian,
+)
 from .._kernels.transpose import transposed, transposed_centred
 from .._threads import Workers
 from .._typing import Array
@@ -24,7 +29,7 @@ from .chunks import (
 )
 from .target import FEW_CLASSES, Target, one_hot, weights_by_class
 
-SUPPORT_PARTS = 4  # in which a Hessian on a support is made: each reads all rows
+HESSIAN_PARTS = 4  # in which one is made entry by entry: each reads all rows
 
 
 class CSRDesign:
@@ -170,17 +175,51 @@ class CSRDesign:
         csr_gram(*self._forward, rows.start, rows.stop, D, G, sums)
 
     def support_hessian(self, first: Array, *arguments: Any, workers: Workers) -> Array:
-        """The Hessian on some coordinates, over all rows; see `csr_support_hessian`."""
+        """Softmax's Hessian on some coordinates, over all rows; see `csr_support_hessian`."""
         size = int(first[-1])
         H = np.zeros((size, size))
-        parts = min(SUPPORT_PARTS, max(1, size))
-        ends = [size * part // parts for part in range(parts + 1)]
 
         def some(ends: tuple[int, int]) -> None:
             csr_support_hessian(*self._forward, *ends, first, *arguments, H)
 
-        workers.map(some, pairwise(ends), worth_threads(self.X.nnz * size))
+        workers.map(some, _parts(size), worth_threads(self.X.nnz * size))
         return H
+
+    def class_hessians(
+        self, support: Array, curvature: Array, center: Array, workers: Workers
+    ) -> tuple[Array, Array]:
+        """The outputs' own Hessians, each on its coordinates, a row of ``support`` (K, q).
+
+        ``curvature`` (n, K) and ``center``, of all coordinates, are those of `csr_class_hessians`,
+        as are the two results: H and offset.
+        """
+        p, K = self.p, support.shape[0]
+        sizes = support.sum(axis=1)
+        begin, offset = (np.append(0, np.cumsum(x)) for x in (sizes, sizes**2))
+        features, outputs = np.nonzero(support[:, :p].T)
+        places = (np.cumsum(support, axis=1) - 1)[outputs, features]
+        first = np.searchsorted(features, np.arange(p + 1))
+        intercept = support.shape[1] > p
+        H = np.zeros(offset[-1])
+
+        def some(ends: tuple[int, int]) -> None:
+            csr_class_hessians(
+                *self._forward,
+                *ends,
+                first,
+                places,
+                outputs,
+                begin,
+                offset,
+                curvature,
+                center,
+                intercept,
+                H,
+            )
+
+        parts = _parts(K) if workers.n_threads > 1 else [(0, K)]
+        workers.map(some, parts, worth_threads(self.X.nnz * K))
+        return H, offset
 
     def curvature_product(
         self,
@@ -243,3 +282,9 @@ class CSRDesign:
 
 def _csr_arrays(X: Any) -> tuple[Array, Array, Array]:
     return read_only(X.data), read_only(X.indices), read_only(X.indptr)
+
+
+def _parts(size: int) -> list[tuple[int, int]]:
+    """Ranges of ``size`` coordinates or outputs of a Hessian."""
+    parts = min(HESSIAN_PARTS, max(1, size))
+    return list(pairwise(size * part // parts for part in range(parts + 1)))

@@ -68,10 +68,87 @@ def csr_gram(data, indices, indptr, start, stop, D, G, sums):
 
 
 @jit
-def csr_support_hessian(
-    data, indices, indptr, start, stop, first, coordinates, classes, state, s, softmax, H
+def csr_class_hessians(
+    data,
+    indices,
+    indptr,
+    start,
+    stop,
+    first,
+    places,
+    outputs,
+    begin,
+    offset,
+    curvature,
+    center,
+    intercept,
+    H,
 ):
-    """The rows ``start <= a < stop`` of the Hessian on some coordinates, over all rows of X.
+    """The outputs ``start <= k < stop``'s own Hessians, each on some coordinates, over all rows.
+
+    Parameters
+    ----------
+    data, indices, indptr : ndarray
+        The CSR arrays of X; the indices of each row ascend.
+    start, stop : int
+        The range of outputs.
+    first : ndarray of shape (p + 1,)
+        Coordinates ``first[j] : first[j + 1]`` belong to feature j.
+    places, outputs : ndarray of shape (first[p],)
+        Their rows in the Hessians, ascending with the feature, and the outputs behind them.
+    begin, offset : ndarray of shape (K + 1,)
+        Where each output's coordinates begin in ``center``, and its Hessian in ``H``.
+    curvature : ndarray of shape (n, K)
+        Second derivatives of the weighted loss by each logit.
+    center : ndarray of shape (a,)
+        What is subtracted from each coordinate's feature; 0 for intercepts.
+    intercept : bool
+        Whether the last coordinate of each output is its intercept's, 1 in each row.
+    H : ndarray
+        Zeros; result: the Hessians, one behind the other, each in C order.
+    """
+    longest = 1
+    for i in range(indptr.size - 1):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    K = begin.size - 1
+    count = np.zeros(K, np.int64)
+    at, values = np.empty((K, longest), np.int64), np.empty((K, longest))
+    sums, totals = np.zeros(center.size), np.zeros(K)
+    for i in range(indptr.size - 1):
+        for q in range(indptr[i], indptr[i + 1]):
+            for c in range(first[indices[q]], first[indices[q] + 1]):
+                k = outputs[c]
+                if start <= k < stop:
+                    at[k, count[k]], values[k, count[k]] = places[c], data[q]
+                    count[k] += 1
+        for k in range(start, stop):
+            totals[k] += curvature[i, k]
+            size = begin[k + 1] - begin[k]
+            for a in range(count[k]):
+                v = curvature[i, k] * values[k, a]
+                sums[begin[k] + at[k, a]] += v
+                row = offset[k] + at[k, a] * size
+                for b in range(a + 1):
+                    H[row + at[k, b]] += v * values[k, b]
+            count[k] = 0
+    for k in range(start, stop):
+        size = begin[k + 1] - begin[k]
+        own = H[offset[k] : offset[k + 1]].reshape((size, size))
+        total, c = sums[begin[k] : begin[k + 1]], center[begin[k] : begin[k + 1]]
+        if intercept:
+            total[size - 1] = totals[k]
+            own[size - 1] = total
+        for a in range(size):
+            for b in range(a + 1):
+                centred = own[a, b] - total[a] * c[b] - c[a] * total[b] + totals[k] * c[a] * c[b]
+                own[a, b] = own[b, a] = centred
+
+
+@jit
+def csr_support_hessian(
+    data, indices, indptr, start, stop, first, coordinates, classes, probability, s, H
+):
+    """The rows ``start <= a < stop`` of softmax's Hessian on some coordinates, over all rows of X.
 
     Parameters
     ----------
@@ -84,10 +161,8 @@ def csr_support_hessian(
         intercept's, 1 in each row.
     coordinates, classes : ndarray of shape (a,)
         Rows of H, and the output behind each.
-    state : ndarray of shape (n, K)
-        Softmax: probabilities.  One-vs-all: second derivatives of the weighted loss.
+    probability : ndarray of shape (n, K)
     s : ndarray of shape (n,)
-    softmax : bool
     H : ndarray of shape (a, a)
         Zeros; result: off the diagonal an entry and the one across it add up to the Hessian's.
     """
@@ -106,18 +181,12 @@ def csr_support_hessian(
             if at[a] < start or at[a] >= stop:
                 continue
             k, row = by[a], H[at[a]]
-            if softmax:
-                v = s[i] * values[a] * state[i, k]
-                for b in range(a):
-                    row[at[b]] -= v * values[b] * state[i, by[b]]
-                    if by[b] == k:
-                        row[at[b]] += v * values[b]
-                row[at[a]] += v * values[a] * (1.0 - state[i, k])
-            else:
-                v = values[a] * state[i, k]
-                for b in range(a + 1):
-                    if by[b] == k:
-                        row[at[b]] += v * values[b]
+            v = s[i] * values[a] * probability[i, k]
+            for b in range(a):
+                row[at[b]] -= v * values[b] * probability[i, by[b]]
+                if by[b] == k:
+                    row[at[b]] += v * values[b]
+            row[at[a]] += v * values[a] * (1.0 - probability[i, k])
 
 
 @jit

@@ -33,6 +33,7 @@ def newton_on_support(
     tol: float,
     goal: Array,
     max_iter: int,
+    enough: Array,
     ended: Callable[[Callable[[], Array]], bool] | None = None,
 ) -> tuple[int, Array]:
     """Move ``point`` to the optimum on its own non-zeros, as far as their signs allow.
@@ -47,6 +48,8 @@ def newton_on_support(
         Duality gap allowed; 0: as far as floating point goes.
     max_iter : int
         Steps at most.
+    enough : ndarray of shape (m,)
+        Slope on the support that will do, whatever the gap.
     ended : callable, optional
         Told of each step, by a function that returns where it led; whether to stop there.
 
@@ -63,11 +66,12 @@ def newton_on_support(
     for steps in range(limit):
         support, slope = _support_and_slope(objective, point, gradient)
         live &= ~_enough(objective, point, slope, loss, tol, goal)
+        live &= objective.largest_by_problem(np.abs(slope)) > enough
         if not live.any():
             return steps, point
         size = float(np.abs(slope[objective.per_output(live)[:, 0]]).max())
         if hessians is None or size > SHRINKS * before:
-            hessians = PenalisedHessians.at(objective, point, support)
+            hessians = PenalisedHessians.at(objective, point, support, slope)
         before = size
         step = newton_step(objective, point, support, slope, hessians)
         step = np.where(objective.per_output(live), step, 0.0)
@@ -106,7 +110,7 @@ def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
     """
     support, slope = _support_and_slope(objective, point, gradient)
     hessians = PenalisedHessians.at(objective, point, support)
-    step = newton_step(objective, point, support, slope, hessians, *CERTAIN)
+    step = newton_step(objective, point, support, slope, hessians, *CERTAIN, damped=False)
     on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
     violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))
     curvature = objective.curvature(objective.logit_state(point))

@@ -10,9 +10,10 @@ from .._factor import inverse_factor, solve
 from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
-from .conjugate_gradient import conjugate_gradient
+from .support_cg import ByClass, ByCoordinate, damping, iterative_step, ridge_on
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
+LARGEST_SPARSE_SUPPORT = 500  # the same where the classes' own Hessians will do
 PRUNINGS = 10
 LARGEST_LEAST_SQUARES = 400  # coefficients of a non-negative least-squares problem
 
@@ -27,18 +28,26 @@ class PenalisedHessians:
         A mask.
     matrices : list of ndarray, or None
         None where they would be too large.
+    by_class : ByClass, optional
+        Then, for softmax over a CSR matrix, the classes' own Hessians, where these are not.
     """
 
     support: Array
     matrices: list[Array] | None
+    by_class: ByClass | None = None
 
     @classmethod
-    def at(cls, objective: Objective, point: Array, support: Array) -> "PenalisedHessians":
-        """Those at ``point``."""
-        sizes = support.sum(axis=1)
-        if (sizes.sum() if objective.coupled else sizes.max()) > LARGEST_SUPPORT:
-            return cls(support, None)
-        ridge = _ridge(objective)
+    def at(
+        cls, objective: Objective, point: Array, support: Array, slope: Array | None = None
+    ) -> "PenalisedHessians":
+        """Those at ``point``; with ``slope`` (K, q), the classes' own are damped."""
+        sizes, ridge, by_class = support.sum(axis=1), ridge_on(objective), None
+        if sizes.sum() > LARGEST_SPARSE_SUPPORT:
+            added = ridge if slope is None else ridge + damping(objective, point, slope)
+            by_class = ByClass.at(objective, point, support, added)
+        largest = sizes.sum() if objective.coupled else sizes.max()
+        if by_class is not None or largest > LARGEST_SUPPORT:
+            return cls(support, None, by_class)
         matrices = objective.hessian_on(point, support)
         for group, H in zip(objective.groups, matrices, strict=True):
             mask = support[group]
@@ -54,13 +63,6 @@ class PenalisedHessians:
         return self.matrices[number][np.ix_(kept, kept)]
 
 
-def _ridge(objective: Objective) -> Array:
-    """lambda2 where it acts, (K, q)."""
-    ridge = np.zeros((objective.K, objective.q))
-    ridge[:, : objective.p] = objective.lambda2.reshape(-1, 1)
-    return ridge
-
-
 def newton_step(
     objective: Objective,
     point: Array,
@@ -69,13 +71,19 @@ def newton_step(
     hessians: PenalisedHessians,
     tol: float = 0.1,
     max_iter: int = 200,
+    damped: bool = True,
 ) -> Array:
     """-H^-1 slope on the support, 0 elsewhere, in the centred coordinates; (K, q).
 
-    ``tol`` and ``max_iter`` are those of the conjugate gradients that large supports take.
+    ``tol`` and ``max_iter`` are those of the conjugate gradients that large supports take, with
+    ``damped`` Hessians.
     """
     if hessians.matrices is None:
-        return _iterative_step(objective, point, support, slope, _ridge(objective), tol, max_iter)
+        added = ridge_on(objective)
+        if damped:
+            added += damping(objective, point, slope)
+        change = hessians.by_class or ByCoordinate.at(objective, point, added)
+        return iterative_step(objective, point, support, slope, change, added, tol, max_iter)
     step = np.zeros_like(point)
     pulled = Centring(objective.center).pull(slope)
     for number, group in enumerate(objective.groups):
@@ -148,29 +156,3 @@ def fill_intercept(H: Array, is_intercept: Array) -> None:
     """Curvature for a shift of all intercepts, which F does not see."""
     at = np.flatnonzero(is_intercept)
     H[np.ix_(at, at)] += H[at, at].mean() / at.size
-
-
-def _iterative_step(
-    objective: Objective,
-    point: Array,
-    support: Array,
-    slope: Array,
-    ridge: Array,
-    tol: float,
-    max_iter: int,
-) -> Array:
-    """The same step by conjugate gradients on Hessian-vector products."""
-    product = objective.hessian_product(point)
-    curvature = objective.curvature(objective.logit_state(point)) + ridge
-    scale = np.where(
-        support & (curvature > 0), 1 / np.sqrt(np.where(curvature > 0, curvature, 1)), 0
-    )
-    blocks = (objective.n_problems, -1)
-
-    def on_support(v: Array) -> Array:
-        step = v.reshape(scale.shape) * scale
-        return ((product(step) + ridge * step) * scale).reshape(blocks)
-
-    pulled = Centring(objective.center).pull(slope) * scale
-    u = conjugate_gradient(on_support, pulled.reshape(blocks), tol, max_iter)
-    return -u.reshape(scale.shape) * scale

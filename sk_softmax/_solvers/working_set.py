@@ -23,6 +23,9 @@ ROWS_A_MEMBER = 8  # for a coefficient more than the first of these, up to the s
 GROWTH = 2.0  # of the working set over the non-zeros
 PATIENCE = 4  # sets in a row without progress
 PROGRESS = 1e-10  # of F, a set
+GROWS = 1.5  # coordinates in a set for each that was not 0, up to which Newton steps follow
+LAST = 1.05  # the same, up to which the set may well be the last
+ENOUGH = 0.01  # of the violation before, down to which another set is solved
 
 # From a control, the objective of the problems that are open on some features, the problems'
 # numbers, the point there, the mask of the working set, and the curvature at the null model:
@@ -133,10 +136,20 @@ def _solve_on(
         control, small, active, there, working[:, kept], curvature[:, kept]
     )
     run.count(active, done)
-    if (finish or settled) and not control.stopped:
+    size, nonzero = np.count_nonzero(working), np.count_nonzero(run.point[rows])
+    follows = finish or bool(settled and size <= GROWS * nonzero)
+    if follows and not control.stopped:
         goal = np.zeros(active.size) if finish else control.goal[active]
+        last = finish or size <= LAST * nonzero
+        enough = (0.0 if last else ENOUGH) * run.optimality[active]
         done, there = newton_on_support(
-            small, there, control.tol, goal, control.max_iter - done, partial(control.end, active)
+            small,
+            there,
+            control.tol,
+            goal,
+            control.max_iter - done,
+            enough,
+            partial(control.end, active),
         )
         run.count(active, done)
-    return restored(there), finish or settled
+    return restored(there), follows

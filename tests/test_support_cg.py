@@ -1,0 +1,169 @@
+"""Newton steps on large supports: conjugate gradients, by classes or by coordinates."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from problems import make_problem
+
+from sk_softmax._preconditioner.changes import Centring
+from sk_softmax._solvers import support_cg
+from sk_softmax._solvers.support_cg import ByClass, ByCoordinate, damping, iterative_step, ridge_on
+
+EXACT = 1e-12, 1000
+
+
+class Case:
+    """A point with zeros, its support, the slope there and what is added to the Hessian."""
+
+    def __init__(self, loss="softmax", storage="CSR", fit_intercept=True, seed=0):
+        problem = make_problem(loss, "elastic net", storage, fit_intercept, n=120, p=9)
+        self.objective = objective = problem.objective()
+        rng = np.random.default_rng(seed)
+        self.point = 0.3 * rng.normal(size=(objective.K, objective.q))
+        self.point[:, : objective.p] *= rng.random((objective.K, objective.p)) < 0.6
+        self.support = self.point != 0
+        self.support[:, objective.p :] = True
+        gradient = objective.loss_gradient(self.point)[1] + objective.ridge(self.point)
+        self.slope = np.where(self.support, gradient, 0.0)
+        self.added = ridge_on(objective) + 0.01
+
+    def change(self, by_class):
+        of = ByClass.at if by_class else ByCoordinate.at
+        known = (self.support,) if by_class else ()
+        return of(self.objective, self.point, *known, self.added)
+
+    def hessian(self):
+        """The whole one on the support, with what is added, one block a problem."""
+        blocks = self.objective.hessian_on(self.point, self.support)
+        for group, H in zip(self.objective.groups, blocks, strict=True):
+            H += np.diag(self.added[group][self.support[group]])
+        return blocks
+
+    def pulled(self):
+        return Centring(self.objective.center).pull(self.slope)
+
+    def step(self, by_class, slope=None):
+        slope = self.slope if slope is None else slope
+        change = self.change(by_class)
+        return iterative_step(
+            self.objective, self.point, self.support, slope, change, self.added, *EXACT
+        )
+
+
+@pytest.mark.parametrize("by_class", [True, False])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_step_and_a_pull_are_each_other_transposed(by_class, fit_intercept):
+    case = Case(fit_intercept=fit_intercept)
+    change, rng = case.change(by_class), np.random.default_rng(1)
+    gradient = np.where(case.support, rng.normal(size=case.point.shape), 0.0)
+    pulled = change.pull(gradient)
+    u = rng.normal(size=pulled.shape)
+    np.testing.assert_allclose((change.step(u) * gradient).sum(), (u * pulled).sum(), rtol=1e-12)
+
+
+def test_by_class_each_hessian_is_the_identity():
+    case = Case()
+    change, own = case.change(True), case.support
+    H = case.hessian()[0]
+    for k in range(case.objective.K):
+        at = np.nonzero(own)[0] == k
+        M = np.array(
+            [change.step(np.eye(1, at.size, c))[own] for c in np.flatnonzero(at)]
+        )  # a row for each u of the class
+        assert not M[:, ~at].any()
+        np.testing.assert_allclose(M @ H @ M.T, np.eye(at.sum()), atol=1e-10)
+
+
+def test_by_coordinate_each_curvature_is_1():
+    case = Case()
+    change, H = case.change(False), case.hessian()[0]
+    scale = change.step(np.ones((1, case.point.size)))[case.support]
+    np.testing.assert_allclose(scale**2 * H.diagonal(), 1.0, rtol=1e-10)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+def test_by_class_over_csr_and_for_softmax_alone(loss, storage):
+    found = Case(loss, storage).change(True)
+    assert (found is not None) == (loss == "softmax" and storage == "CSR")
+
+
+@pytest.mark.parametrize("limit", ["LARGEST_CLASS", "LARGEST_CLASSES"])
+def test_by_class_up_to_a_size(limit, monkeypatch):
+    case = Case()
+    sizes = case.support.sum(axis=1)
+    most = sizes.max() if limit == "LARGEST_CLASS" else (sizes**2).sum()
+    monkeypatch.setattr(support_cg, limit, most)
+    assert case.change(True) is not None
+    monkeypatch.setattr(support_cg, limit, most - 1)
+    assert case.change(True) is None
+
+
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("by_class", [True, False])
+def test_a_step_that_changes_no_sign_is_newtons(loss, storage, fit_intercept, by_class):
+    if by_class and (loss, storage) != ("softmax", "CSR"):
+        return
+    case = Case(loss, storage, fit_intercept)
+    slope = 1e-3 * case.slope
+    step = case.step(by_class, slope)
+    pulled = 1e-3 * case.pulled()
+    assert not step[~case.support].any()
+    for group, H in zip(case.objective.groups, case.hessian(), strict=True):
+        own = case.support[group]
+        expected = -np.linalg.solve(H, pulled[group][own])
+        np.testing.assert_allclose(step[group][own], expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("by_class", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_coefficients_end_at_0_where_the_step_would_cross_it(by_class, seed):
+    case = Case(seed=seed)
+    p, slope = case.objective.p, 3 * case.slope
+    step = case.step(by_class, slope)
+    coef, after = case.point[:, :p], (case.point + step)[:, :p]
+    assert (coef * after >= 0).all()
+    led = (coef != 0) & (after == 0)
+    assert led.any()
+    # the others are where the model has no slope, given those
+    at = Centring(case.objective.center).pull(slope)[case.support]
+    at += case.hessian()[0] @ step[case.support]
+    free = ~np.append(led, np.zeros((len(led), 1), bool), axis=1)[case.support]
+    np.testing.assert_allclose(at[free], 0.0, atol=1e-8)
+
+
+def test_all_solutions_of_a_step_share_its_products(monkeypatch):
+    case, left = Case(), []
+    solve = support_cg.conjugate_gradient
+
+    def counted(product, rhs, tol, max_iter):
+        left.append(max_iter)
+        return solve(product, rhs, tol, max_iter)
+
+    monkeypatch.setattr(support_cg, "conjugate_gradient", counted)
+    case.step(False, 3 * case.slope)
+    assert left[0] == EXACT[1]
+    assert len(left) > 1  # signs would have changed
+    assert all(after < before for before, after in pairwise(left))
+    left.clear()
+    change = case.change(False)
+    most = iterative_step(
+        case.objective, case.point, case.support, 3 * case.slope, change, case.added, 1e-12, 1
+    )
+    assert left == [1]
+    assert most.any()
+
+
+def test_damping_keeps_flat_coordinates_in_reach():
+    case = Case()
+    D = damping(case.objective, case.point, case.slope)
+    p = case.objective.p
+    size = np.abs(case.point[:, :p])
+    reach = 4.0 * np.maximum(size, 0.01 * size.max())
+    np.testing.assert_allclose(D[:, :p] * reach, np.abs(case.slope[:, :p]), rtol=1e-12)
+    np.testing.assert_allclose(D[:, p:] * 0.04 * size.max(), np.abs(case.slope[:, p:]), rtol=1e-12)
+    assert not damping(case.objective, case.point, 0 * case.slope).any()
+    assert np.isfinite(damping(case.objective, 0 * case.point, 0 * case.slope)).all()
