@@ -29,6 +29,7 @@ SHOWN = {
     "news20": "20 newsgroups, TF-IDF",
     "digits16_l1": "digits / 16, L1",
     "letter_std_l1": "letter, standardised, L1",
+    "news20_l1": "20 newsgroups, TF-IDF, L1",
 }
 
 
