@@ -179,6 +179,10 @@ class Outputs:
         cut(self.workers, fill, self.design.n, self.design.work(self.K))
         return state
 
+    def logit_curvature(self, state: Array) -> Array:
+        """Second derivatives of the weighted loss by each logit, (n, K), from `logit_state`."""
+        return state * (1 - state) * self.target.s[:, None] if self.coupled else state
+
     def _logit_state_of(self, point: Array, mixed: Array | None = None) -> Callable[[slice], Array]:
         """For a range of rows probabilities (softmax) or second derivatives of the loss, (m, K).
 

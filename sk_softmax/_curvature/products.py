@@ -19,7 +19,7 @@ class Curvature(SupportHessians):
 
         ``state`` : ndarray of shape (n, K), see `logit_state`.
         """
-        D = state * (1 - state) * self.target.s[:, None] if self.coupled else state
+        D = self.logit_curvature(state)
         result = np.empty((self.K, self.q))
         result[:, : self.p] = self.design.squares(D, self.center, self.workers)
         result[:, self.p :] = D.sum(axis=0)[:, None]

@@ -38,30 +38,27 @@ class SupportHessians(Hessians):
             return [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
         intercepts = bool(support[:, self.p :].all())
         if isinstance(self.design, CSRDesign) and rows is None and intercepts and self.steady:
-            state = self.logit_state(point)
             if self.coupled:
-                return [self._sparse_hessian_on(state, support, self.design)]
-            return split_blocks(*self.class_hessians_on(state, support))
+                return [self._sparse_hessian_on(point, support, self.design)]
+            return self.class_hessians_on(point, support)
         return self._dense_hessian_on(point, support, rows, scale)
 
-    def class_hessians_on(self, curvature: Array, support: Array) -> tuple[Array, Array]:
+    def class_hessians_on(self, point: Array, support: Array) -> list[Array]:
         """The outputs' own Hessians over a CSR X, each on its row of ``support``, a mask (K, q).
 
         Parameters
         ----------
-        curvature : ndarray of shape (n, K)
-            Second derivatives of the weighted loss by each logit.
+        point : ndarray of shape (K, q)
         support : ndarray of shape (K, q)
             Where there are intercepts, all of them are in it.
 
         Returns
         -------
-        H : ndarray
-            One behind the other; centred as in `hessian`.
-        offset : ndarray of shape (K + 1,)
-            Where each begins.
+        H : list of ndarray of shape (a, a), one an output
+            Centred as in `hessian`.
         """
         assert isinstance(self.design, CSRDesign)
+        curvature = self.logit_curvature(self.logit_state(point))
         center = np.append(self.center, 0.0)[np.nonzero(support)[1]]
         return self.design.class_hessians(support, curvature, center, self.workers)
 
@@ -90,9 +87,9 @@ class SupportHessians(Hessians):
         (total,) = cut(self.workers, part, n, n * entries // TILED, int(np.prod(shape)))
         return [mirrored(H[:size, :size]) for H, size in zip(total, sizes, strict=True)]
 
-    def _sparse_hessian_on(self, state: Array, support: Array, design: CSRDesign) -> Array:
+    def _sparse_hessian_on(self, point: Array, support: Array, design: CSRDesign) -> Array:
         """Softmax's `hessian_on` from the products of a CSR matrix's entries."""
-        p = self.p
+        state, p = self.logit_state(point), self.p
         outputs, features = np.nonzero(support)
         order = np.argsort(features, kind="stable")
         first = np.searchsorted(features[order], np.arange(p + 2))
@@ -105,10 +102,3 @@ class SupportHessians(Hessians):
             intercepts = np.flatnonzero(features == p)[outputs]
         fold_and_centre(H, c, intercepts)
         return H
-
-
-def split_blocks(H: Array, offset: Array) -> list[Array]:
-    """The square matrices that lie in H one behind the other, from ``offset``."""
-    sizes = np.sqrt(np.diff(offset)).astype(int)
-    blocks = np.split(H, offset[1:-1])
-    return [block.reshape(size, size) for block, size in zip(blocks, sizes, strict=True)]

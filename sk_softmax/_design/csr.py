@@ -187,11 +187,10 @@ class CSRDesign:
 
     def class_hessians(
         self, support: Array, curvature: Array, center: Array, workers: Workers
-    ) -> tuple[Array, Array]:
+    ) -> list[Array]:
         """The outputs' own Hessians, each on its coordinates, a row of ``support`` (K, q).
 
-        ``curvature`` (n, K) and ``center``, of all coordinates, are those of `csr_class_hessians`,
-        as are the two results: H and offset.
+        ``curvature`` (n, K) and ``center``, of all coordinates, are those of `csr_class_hessians`.
         """
         p, K = self.p, support.shape[0]
         sizes = support.sum(axis=1)
@@ -219,7 +218,8 @@ class CSRDesign:
 
         parts = _parts(K) if workers.n_threads > 1 else [(0, K)]
         workers.map(some, parts, worth_threads(self.X.nnz * K))
-        return H, offset
+        blocks = np.split(H, offset[1:-1])
+        return [block.reshape(size, size) for block, size in zip(blocks, sizes, strict=True)]
 
     def curvature_product(
         self,

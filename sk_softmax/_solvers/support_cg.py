@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._curvature.supports import split_blocks
 from .._design.csr import CSRDesign
 from .._factor import Inverses, Triangles, inverse_factors
 from .._objective import Objective
@@ -50,9 +49,7 @@ class ByClass:
         sparse = isinstance(objective.design, CSRDesign)
         if not (small and sparse and objective.coupled and objective.steady):
             return None
-        P = objective.logit_state(point)
-        curvature = objective.target.s[:, None] * P * (1 - P)
-        blocks = split_blocks(*objective.class_hessians_on(curvature, support))
+        blocks = objective.class_hessians_on(point, support)
         for H, mask, own in zip(blocks, support, added, strict=True):
             diagonal = np.einsum("aa->a", H)
             diagonal += own[mask]
@@ -105,11 +102,10 @@ class ByCoordinate:
         return (gradient * self.scale).reshape(self.n_problems, -1)
 
 
-def ridge_on(objective: Objective) -> Array:
-    """lambda2 where it acts, (K, q)."""
-    ridge = np.zeros((objective.K, objective.q))
-    ridge[:, : objective.p] = objective.lambda2.reshape(-1, 1)
-    return ridge
+def added_curvature(objective: Objective, point: Array, slope: Array | None) -> Array:
+    """What the diagonals of the loss's Hessians lack, (K, q): lambda2, with ``slope`` damping."""
+    ridge = objective.ridge(np.ones_like(point))
+    return ridge if slope is None else ridge + damping(objective, point, slope)
 
 
 def damping(objective: Objective, point: Array, slope: Array) -> Array:
@@ -154,7 +150,7 @@ def iterative_step(
     of_loss, p = objective.hessian_product(point), objective.p
     coef, free, step = point[:, :p], support.copy(), np.zeros_like(point)
     slope = Centring(objective.center).pull(slope)
-    products, goal = 0, None  # the goal is what may be left, (m,)
+    products = 0
 
     def image(v: Array) -> Array:
         nonlocal products
@@ -167,11 +163,10 @@ def iterative_step(
     def push(u: Array) -> Array:
         return np.where(free, change.step(u), 0.0)
 
-    rest = slope
+    residual = pull(slope)
+    goal = tol * np.linalg.norm(residual, axis=1)
     while True:
-        residual = pull(rest)
         size = np.linalg.norm(residual, axis=1)
-        goal = tol * size if goal is None else goal
         share = float((goal[size > goal] / size[size > goal]).min(initial=1.0))
         step -= push(
             conjugate_gradient(lambda u: pull(image(push(u))), residual, share, max_iter - products)
@@ -181,4 +176,4 @@ def iterative_step(
             return step
         step[:, :p][crossing] = -coef[crossing]
         free[:, :p] &= ~crossing
-        rest = slope + image(step)
+        residual = pull(slope + image(step))

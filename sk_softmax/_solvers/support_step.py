@@ -10,7 +10,7 @@ from .._factor import inverse_factor, solve
 from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
-from .support_cg import ByClass, ByCoordinate, damping, iterative_step, ridge_on
+from .support_cg import ByClass, ByCoordinate, added_curvature, iterative_step
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
 LARGEST_SPARSE_SUPPORT = 500  # the same where the classes' own Hessians will do
@@ -41,14 +41,15 @@ class PenalisedHessians:
         cls, objective: Objective, point: Array, support: Array, slope: Array | None = None
     ) -> "PenalisedHessians":
         """Those at ``point``; with ``slope`` (K, q), the classes' own are damped."""
-        sizes, ridge, by_class = support.sum(axis=1), ridge_on(objective), None
+        sizes, by_class = support.sum(axis=1), None
         if sizes.sum() > LARGEST_SPARSE_SUPPORT:
-            added = ridge if slope is None else ridge + damping(objective, point, slope)
+            added = added_curvature(objective, point, slope)
             by_class = ByClass.at(objective, point, support, added)
         largest = sizes.sum() if objective.coupled else sizes.max()
         if by_class is not None or largest > LARGEST_SUPPORT:
             return cls(support, None, by_class)
         matrices = objective.hessian_on(point, support)
+        ridge = added_curvature(objective, point, None)
         for group, H in zip(objective.groups, matrices, strict=True):
             mask = support[group]
             H[np.diag_indices_from(H)] += ridge[group][mask]
@@ -79,9 +80,7 @@ def newton_step(
     ``damped`` Hessians.
     """
     if hessians.matrices is None:
-        added = ridge_on(objective)
-        if damped:
-            added += damping(objective, point, slope)
+        added = added_curvature(objective, point, slope if damped else None)
         change = hessians.by_class or ByCoordinate.at(objective, point, added)
         return iterative_step(objective, point, support, slope, change, added, tol, max_iter)
     step = np.zeros_like(point)
