@@ -142,9 +142,9 @@ def test_x_in_single_precision_is_not_copied():
     system = System()
     design = system.objective.design
     vectors = np.zeros(1, np.float32)
-    once, again = (design._as_precise_as(vectors, "rows") for _ in range(2))
+    once, again = (design._as_precise_as(vectors, design._forward) for _ in range(2))
     assert once[0] is again[0]
     assert once[0].dtype == np.float32
     design = make_problem("softmax", "l2", "CSR float32").objective().design
-    for way, arrays in (("rows", design._forward), ("columns", design.columns())):
-        assert design._as_precise_as(vectors, way)[0] is arrays[0]
+    for arrays in (design._forward, design.columns):
+        assert design._as_precise_as(vectors, arrays)[0] is arrays[0]

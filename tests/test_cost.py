@@ -263,3 +263,22 @@ def test_small_problems_are_newton_s_even_beyond_the_cache():
     assert not fits_in_cache(objective)
     assert cost.newton(objective) <= cost.lbfgs(objective)
     assert choose("auto", objective).name == "newton"
+
+
+# ---- classes' own Hessians ------------------------------------------------------------------
+
+
+def test_classes_own_hessians_cost_what_their_entries_and_factors_do():
+    X = sparse.random(300, 20, density=0.2, format="csr", random_state=0)
+    y = np.arange(300) % 3
+    objective = Problem(X, y, np.ones(300), n_classes=3, coupled=True).objective()
+    support = np.random.default_rng(0).random((3, 21)) < 0.5
+    support[:, 20] = True
+    found = cost.class_hessians(objective, support)
+    stored = X.toarray() != 0
+    pairs = sum(stored[:, own].mean(axis=0).sum() ** 2 * 300 / 2 for own in support[:, :20])
+    factors = (support.sum(axis=1) ** 3).sum() / 3
+    np.testing.assert_allclose(found, cost.PLACE * pairs + cost.FACTORS * factors)
+    fewer = support.copy()
+    fewer[1, :10] = False
+    assert cost.class_hessians(objective, fewer) < found

@@ -8,7 +8,7 @@ import pytest
 from problems import DENSE, STORAGE, CountingWorkers, half_empty, over
 from scipy import sparse
 
-from sk_softmax._design import chunks, dense
+from sk_softmax._design import chunks, csr, dense
 from sk_softmax._design.csr import CSRDesign
 from sk_softmax._design.dense import DenseDesign
 from sk_softmax._design.make import make_design
@@ -407,3 +407,45 @@ def test_a_sparse_design_has_one_entry_a_feature():
     np.testing.assert_array_equal(design.X.data, [2.0, 8.0, 11.0])
     np.testing.assert_array_equal(X.data, parts[0])
     assert CSRDesign(design.X).X is design.X
+
+
+@over("make_target", TARGETS)
+@pytest.mark.parametrize("rows", [1, 7, 70])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_sparse_design_transposed_by_blocks_of_rows(make_target, rows, threads, monkeypatch):
+    """Sweeps, squares and sums are those of X transposed as a whole."""
+    X, y, s = half_empty(70, 5), *rows_of(70, 5)[1:]
+    X[:, 2] = 0.0
+    target = make_target(y, s)
+    W, b = weights_for(target, 5)
+    D, center = np.abs(np.random.default_rng(3).normal(size=(70, W.shape[0]))), np.arange(5.0)
+
+    def found():
+        design, workers = CSRDesign(sparse.csr_matrix(X)), Workers(threads)
+        sums = design.class_sums(y, s, CLASSES)
+        squares = design.squares(D, center, workers)
+        return design, (*design.sweep(target, W, b, workers), sums, squares)
+
+    whole, expected = found()
+    assert len(whole.blocks) == 1
+    assert whole.columns is whole.blocks[0][1]
+    monkeypatch.setattr(csr, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(csr, "ENTRIES_A_FEATURE", 0)
+    design, results = found()
+    assert len(design.blocks) == 70 // rows
+    assert [design.blocks[0][0].start, design.blocks[-1][0].stop] == [0, 70]
+    for result, one in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, one, rtol=1e-12, atol=1e-12)
+    for array, one in zip(design.columns, whole.columns, strict=True):
+        np.testing.assert_array_equal(array, one)
+    np.testing.assert_array_equal(design.entries, (X != 0).sum(axis=0))
+
+
+def test_blocks_of_rows_have_some_entries_a_feature(monkeypatch):
+    monkeypatch.setattr(csr, "BLOCK_ROWS", 1)
+    X = sparse.random(200, 30, density=0.1, format="csr", random_state=0)
+    blocks = CSRDesign(X).blocks
+    assert len(blocks) == X.nnz // 120  # four a feature
+    assert len(CSRDesign(X[:2]).blocks) == 1
+    assert len(CSRDesign(sparse.csr_matrix((9, 0))).blocks) == 9
+    assert len(CSRDesign(sparse.csr_matrix((9, 4))).blocks) >= 1

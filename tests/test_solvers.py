@@ -30,6 +30,7 @@ from sk_softmax._solvers import (
     cost,
     lbfgs,
     newton,
+    orthants,
     prox_newton,
     samples,
     solution,
@@ -38,9 +39,12 @@ from sk_softmax._solvers import (
     table,
     working_set,
 )
+from sk_softmax._solvers.certificate import kkt_violation
 from sk_softmax._solvers.gauge import best_shift
+from sk_softmax._solvers.orthants import by_orthants
 from sk_softmax._solvers.run import Run
 from sk_softmax._solvers.solution import Status
+from sk_softmax._solvers.support import newton_on_support
 from sk_softmax._solvers.table import solve
 
 TOL = 1e-4
@@ -361,6 +365,60 @@ def test_newton_on_a_support_by_the_classes_own_hessians(
     assert_same_value(result, direct)
 
 
+@over_nonsmooth
+@over_intercepts
+@pytest.mark.parametrize("C", [0.3, 1e3])
+@pytest.mark.parametrize("explicit", [True, False])
+def test_newton_on_orthants(penalty, fit_intercept, C, explicit, monkeypatch, spy):
+    problem = make_problem("softmax", penalty, "CSR", fit_intercept, C=C)
+    direct = solve(problem.objective(), "lbfgs", tol=TIGHT)
+    monkeypatch.setattr(orthants, "LARGE", 0)
+    if not explicit:
+        monkeypatch.setattr(support_step, "LARGEST_SPARSE_SUPPORT", 0)
+    out_of_cache(monkeypatch)
+    steps = spy(orthants, "newton_on_support")
+    result = solve(problem.objective(), tol=TIGHT)
+    assert steps
+    assert result.solver == "newton"
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+@over_nonsmooth
+def test_violators_enter_with_the_sign_in_which_the_objective_falls(penalty):
+    problem = make_problem("softmax", penalty, "CSR", C=1.0)
+    objective = problem.objective()
+    start = objective.null_point()
+    loss, gradient = objective.loss_gradient(start)
+    violates = kkt_violation(objective, start, gradient) > 0
+    violates[:, objective.p :] = False
+    assert violates[:, : objective.p].sum() > 1
+    entering = violates & (np.arange(violates.size).reshape(violates.shape) % 2 == 0)
+    steps, point = newton_on_support(
+        objective, start, 1e-9, np.zeros(1), 1, np.zeros(1), entering=entering
+    )
+    assert steps == 1
+    moved = point[:, : objective.p] != 0
+    assert moved.any()
+    assert (moved <= entering[:, : objective.p]).all()
+    assert (point[:, : objective.p] * gradient[:, : objective.p] <= 0).all()
+    assert objective.loss_gradient(point)[0] + objective.penalty(point) < loss
+    assert newton_on_support(objective, start, 1e-9, np.zeros(1), 1, np.zeros(1))[0] == 0
+
+
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+def test_orthants_are_for_softmax_on_a_large_sparse_x(loss, storage, monkeypatch):
+    objective = make_problem(loss, "l1", storage).objective()
+    out_of_cache(monkeypatch)
+    assert not by_orthants(objective)
+    assert solve(objective).solver == ("lbfgs" if storage == "CSR" else "newton")
+    monkeypatch.setattr(orthants, "LARGE", cost.sweep(objective))
+    assert by_orthants(objective) == (loss == "softmax" and storage == "CSR")
+    monkeypatch.setattr(orthants, "LARGE", cost.sweep(objective) * (1 + 1e-9))
+    assert not by_orthants(objective)
+
+
 @over_losses
 def test_newton_steps_follow_sets_that_have_hardly_grown(loss, monkeypatch, spy):
     problem = make_problem(loss, "l1", "CSR", n=300, p=40, C=1.0)
@@ -414,8 +472,9 @@ def test_working_sets_smaller_than_the_problem(
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("intercepts", [0, 2])
+@pytest.mark.parametrize("entering", [0, 2])
 @pytest.mark.parametrize("exact", [True, False], ids=["least squares", "pruning"])
-def test_a_step_within_signs(seed, intercepts, exact, monkeypatch):
+def test_a_step_within_signs(seed, intercepts, entering, exact, monkeypatch):
     """No coefficient changes its sign; the model falls, and while it is cheap no step is better."""
     if not exact:
         monkeypatch.setattr(support_step, "LARGEST_LEAST_SQUARES", 0)
@@ -424,17 +483,19 @@ def test_a_step_within_signs(seed, intercepts, exact, monkeypatch):
     H, slope = A.T @ A, 5 * rng.normal(size=8)
     w = rng.normal(size=8)
     w[:intercepts] = np.nan
-    step = support_step.step_within_signs(H, slope, w)
+    signs = np.sign(w)
+    w[8 - entering :], signs[8 - entering :] = 0.0, -np.sign(slope[8 - entering :])
+    step = support_step.step_within_signs(H, slope, w, signs)
     bound = ~np.isnan(w)
     end = (w + step)[bound]
-    assert (w[bound] * end >= 0).all()
+    assert (signs[bound] * end >= 0).all()
     assert slope @ step + step @ H @ step / 2 < 0
     residual = slope + H @ step
     away = np.abs(np.where(bound, w + step, 1.0)) > 1e-12
-    assert not away.all()  # some do end at 0
+    assert entering or not away.all()  # some do end at 0
     np.testing.assert_allclose(residual[away], 0.0, atol=1e-9)
     if exact:  # at 0, F would fall only beyond it
-        assert (residual[~away] * np.sign(w[~away]) >= -1e-9).all()
+        assert (residual[~away] * signs[~away] >= -1e-9).all()
 
 
 @over_losses

@@ -7,7 +7,7 @@ import pytest
 from problems import make_problem
 
 from sk_softmax._preconditioner.changes import Centring
-from sk_softmax._solvers import support_cg
+from sk_softmax._solvers import cost, support_cg
 from sk_softmax._solvers.support_cg import (
     ByClass,
     ByCoordinate,
@@ -52,9 +52,8 @@ class Case:
     def step(self, by_class, slope=None):
         slope = self.slope if slope is None else slope
         change = self.change(by_class)
-        return iterative_step(
-            self.objective, self.point, self.support, slope, change, self.added, *EXACT
-        )
+        signs = np.sign(self.point)
+        return iterative_step(self.objective, self.point, signs, slope, change, self.added, *EXACT)
 
 
 @pytest.mark.parametrize("by_class", [True, False])
@@ -95,15 +94,71 @@ def test_by_class_over_csr_and_for_softmax_alone(loss, storage):
     assert (found is not None) == (loss == "softmax" and storage == "CSR")
 
 
-@pytest.mark.parametrize("limit", ["LARGEST_CLASS", "LARGEST_CLASSES"])
-def test_by_class_up_to_a_size(limit, monkeypatch):
+@pytest.mark.parametrize("limit", ["LARGEST_CLASSES", "SAVED"])
+def test_by_class_up_to_a_size_and_a_cost(limit, monkeypatch):
     case = Case()
-    sizes = case.support.sum(axis=1)
-    most = sizes.max() if limit == "LARGEST_CLASS" else (sizes**2).sum()
-    monkeypatch.setattr(support_cg, limit, most)
+    most = float((case.support.sum(axis=1) ** 2).sum())
+    if limit == "SAVED":
+        most = cost.class_hessians(case.objective, case.support) / cost.sweep(case.objective)
+    monkeypatch.setattr(support_cg, limit, most * (1 + 1e-9))
     assert case.change(True) is not None
-    monkeypatch.setattr(support_cg, limit, most - 1)
+    monkeypatch.setattr(support_cg, limit, most * (1 - 1e-9))
     assert case.change(True) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9, 1.0])
+def test_rows_of_little_curvature_count_on_the_diagonal(share, monkeypatch):
+    """What is left of a Hessian is as large as it on the diagonal, and still positive definite."""
+    monkeypatch.setattr(support_cg, "SHARE", 0.0)
+    exact = Case().change(True).hessians
+    monkeypatch.setattr(support_cg, "SHARE", share)
+    found = Case().change(True).hessians
+    for H, whole in zip(found, exact, strict=True):
+        np.testing.assert_allclose(H.diagonal(), whole.diagonal(), rtol=1e-10)
+        assert np.linalg.eigvalsh(H).min() > 0
+        assert np.allclose(H, whole, rtol=1e-10) == (share == 0)
+
+
+def test_factors_for_a_part_of_the_support():
+    """The same as if the rest had never been in it; a few that are left out keep the factors."""
+    case = Case()
+    change, part = case.change(True), case.support.copy()
+    assert change.within(part) is change
+    part[0, :4] = part[1, 5] = False
+    smaller = change.within(part)
+    u = np.random.default_rng(0).normal(size=(1, part.sum()))
+    case.support = part
+    np.testing.assert_allclose(smaller.step(u), case.change(True).step(u), rtol=1e-9, atol=1e-12)
+    assert (smaller.scale > 0).all()
+    assert smaller.scale.size == part.sum()
+
+
+def test_a_part_that_is_nearly_all_keeps_the_factors(monkeypatch):
+    case = Case()
+    change, part = case.change(True), case.support.copy()
+    j = np.flatnonzero(part[0])[0]
+    part[0, j] = False
+    monkeypatch.setattr(support_cg, "LOST", 1.5 / case.support.sum())
+    assert change.within(part) is change
+    monkeypatch.setattr(support_cg, "LOST", 0.5 / case.support.sum())
+    assert change.within(part) is not change
+
+
+@pytest.mark.parametrize(("storage", "by_class"), [("CSR", True), ("CSR", False), ("C", False)])
+def test_rough_steps_over_a_sparse_x_are_found_in_single_precision(storage, by_class, monkeypatch):
+    case, asked = Case(storage=storage), []
+    of_loss = type(case.objective).hessian_product
+
+    def noting(objective, point, single):
+        asked.append(single)
+        return of_loss(objective, point, single)
+
+    monkeypatch.setattr(type(case.objective), "hessian_product", noting)
+    given = case.objective, case.point, np.sign(case.point), 1e-3 * case.slope
+    change = case.change(by_class)
+    rough, fine = (iterative_step(*given, change, case.added, tol, 1000) for tol in (1e-3, 1e-9))
+    assert asked == [storage == "CSR", False]
+    np.testing.assert_allclose(rough, fine, atol=0.01 * np.abs(fine).max())
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -161,8 +216,9 @@ def test_all_solutions_of_a_step_share_its_products(monkeypatch):
     assert all(after < before for before, after in pairwise(left))
     left.clear()
     change = case.change(False)
+    signs = np.sign(case.point)
     most = iterative_step(
-        case.objective, case.point, case.support, 3 * case.slope, change, case.added, 1e-12, 1
+        case.objective, case.point, signs, 3 * case.slope, change, case.added, 1e-12, 1
     )
     assert left == [1]
     assert most.any()
@@ -177,4 +233,14 @@ def test_damping_keeps_flat_coordinates_in_reach():
     np.testing.assert_allclose(D[:, :p] * reach, np.abs(case.slope[:, :p]), rtol=1e-12)
     np.testing.assert_allclose(D[:, p:] * 0.04 * size.max(), np.abs(case.slope[:, p:]), rtol=1e-12)
     assert not damping(case.objective, case.point, 0 * case.slope).any()
-    assert np.isfinite(damping(case.objective, 0 * case.point, 0 * case.slope)).all()
+
+
+def test_where_all_coefficients_are_0_damping_is_the_curvature():
+    case = Case("one-vs-all")
+    point, p = case.point.copy(), case.objective.p
+    point[1, :p] = 0.0
+    D = damping(case.objective, point, case.slope)
+    own = case.objective.curvature(case.objective.logit_state(point))
+    np.testing.assert_array_equal(D[1], own[1])
+    expected = damping(case.objective, case.point, case.slope)
+    np.testing.assert_array_equal(D[[0, 2]], expected[[0, 2]])

@@ -214,7 +214,8 @@ def test_every_regime_is_seen(name, Classifier, monkeypatch):
     problem = problem_of(Classifier(), X, y)
     plain, onlooker = solve(problem.objective()), Onlooker()
     watched = onlooker.watch(problem)
-    assert_each_seen_once(onlooker, watched)
+    # one-vs-all has stages: Newton steps in one call, then for what is left others
+    assert_each_seen_once(onlooker, watched, in_stages=Classifier is OvAClassifier)
     assert_same_bits(watched, plain)
     for solution in onlooker.solutions[:: max(1, len(onlooker.solutions) // 4)]:
         point = problem.point_of(solution)

@@ -64,7 +64,7 @@ class Rows:
             return cls(X, y, s, None)
         design = make_design(X)
         if isinstance(design, CSRDesign):
-            design.columns()  # X transposed, once and not by several folds at a time
+            _ = design.blocks  # X transposed, once and not by several folds at a time
         return cls(X, y, s, design)
 
     def training_data(self, model: LinearClassifier, train: Array) -> TrainingData:

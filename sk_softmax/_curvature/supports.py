@@ -57,10 +57,14 @@ class SupportHessians(Hessians):
         H : list of ndarray of shape (a, a), one an output
             Centred as in `hessian`.
         """
+        by_logit = self.logit_curvature(self.logit_state(point))
+        return self._class_hessians_of(by_logit, support, np.zeros(self.design.n))
+
+    def _class_hessians_of(self, by_logit: Array, support: Array, least: Array) -> list[Array]:
+        """The same without rows of less curvature than ``least`` (n,), from that of all, (n, K)."""
         assert isinstance(self.design, CSRDesign)
-        curvature = self.logit_curvature(self.logit_state(point))
-        center = np.append(self.center, 0.0)[np.nonzero(support)[1]]
-        return self.design.class_hessians(support, curvature, center, self.workers)
+        center = np.append(self.center, 0.0)[: self.q]
+        return self.design.class_hessians(support, by_logit, least, center, self.workers)
 
     def _dense_hessian_on(
         self, point: Array, support: Array, rows: Array | None, scale: Array | None

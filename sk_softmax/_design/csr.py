@@ -11,7 +11,7 @@ from scipy import sparse
 from .._kernels.csr import csr_centred_squares, csr_product
 from .._kernels.curvature import (
     couple_rows,
-    csr_class_hessians,
+    csr_class_hessian,
     csr_gram,
     csr_support_hessian,
 )
@@ -30,10 +30,14 @@ from .chunks import (
 from .target import FEW_CLASSES, Target, one_hot, weights_by_class
 
 HESSIAN_PARTS = 4  # in which one is made entry by entry: each reads all rows
+BLOCK_ROWS = 2**13  # whose residuals stay in the cache while features gather them
+ENTRIES_A_FEATURE = 4  # in a block of rows, at least: each costs a row of the gradient
+
+_Arrays = tuple[Array, Array, Array]  # of a CSR matrix
 
 
 class CSRDesign:
-    """A sparse X in CSR format, with its transpose as a second CSR matrix, made once.
+    """A sparse X in CSR format, and once more transposed, block of rows by block of rows.
 
     Parameters
     ----------
@@ -48,8 +52,7 @@ class CSRDesign:
         self.X = X
         self.n, self.p = X.shape
         self._forward = _csr_arrays(X)
-        self._backward: tuple[Array, Array, Array] | None = None
-        self._single: dict[str, tuple[Array, Array, Array]] = {}
+        self._single: dict[int, _Arrays] = {}
 
     def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
         """Loss, and its gradient by W and by b: rows forward, then features backward."""
@@ -78,7 +81,7 @@ class CSRDesign:
 
     def _transposed_product(self, R: Array, g: Array, center: Array, workers: Workers) -> Array:
         """R' X - g center', (K, p), for R (n, K)."""
-        Gt = np.empty((self.p, R.shape[1]))
+        Gt = np.empty((self.p, R.shape[1]), R.dtype)
         self.pull(R, Gt, lambda features: None, workers)
         G = np.empty(Gt.shape[::-1])
         transposed_centred(Gt, g, center, G)
@@ -88,11 +91,12 @@ class CSRDesign:
         self, R: Array, Gt: Array, then: Callable[[slice], Any], workers: Workers
     ) -> list[Any]:
         """X' R into the first p rows of Gt, by ranges of features, each handed to ``then``."""
-        columns = self._as_precise_as(R, "columns")
+        blocks = [(rows, self._as_precise_as(R, arrays)) for rows, arrays in self.blocks]
 
         def backward(features: slice) -> Any:
             Gt[features] = 0.0
-            csr_product(*columns, features.start, features.stop, R, Gt)
+            for rows, arrays in blocks:
+                csr_product(*arrays, features.start, features.stop, R[rows], Gt)
             return then(features)
 
         K = R.shape[1]
@@ -108,7 +112,7 @@ class CSRDesign:
         workers: Workers,
     ) -> None:
         """Directions of residuals T (n, K) for one of logits, X Vt + shift."""
-        by_rows = self._as_precise_as(T, "rows")
+        by_rows = self._as_precise_as(T, self._forward)
 
         def forward(rows: slice) -> tuple[()]:
             T[rows] = shift
@@ -120,27 +124,44 @@ class CSRDesign:
 
     def feature_ranges(self, K: int) -> list[slice]:
         """Ranges of features with about equal numbers of entries."""
-        return balanced_chunks(self.columns()[2], chunks_for(self.work(K)))
+        return balanced_chunks(np.append(0, np.cumsum(self.entries)), chunks_for(self.work(K)))
 
     def threaded(self, K: int) -> bool:
         """Whether a sweep with K outputs is worth threads."""
         return worth_threads(self.work(K))
 
-    def columns(self) -> tuple[Array, Array, Array]:
-        """The arrays of X transposed, made once."""
-        if self._backward is None:
-            self._backward = _csr_arrays(self.X.T.tocsr())
-        return self._backward
+    @cached_property
+    def entries(self) -> Array:
+        """Stored numbers of each feature, (p,)."""
+        return np.bincount(self.X.indices, minlength=self.p)
 
-    def _as_precise_as(self, vectors: Array, way: str) -> tuple[Array, Array, Array]:
-        """The arrays of X by "rows" or by "columns": of single precision where ``vectors`` are."""
-        arrays = self._forward if way == "rows" else self.columns()
-        if vectors.dtype == np.float64 or arrays[0].dtype == np.float32:
+    @cached_property
+    def blocks(self) -> list[tuple[slice, _Arrays]]:
+        """Blocks of rows, and the arrays of each transposed.
+
+        A feature gathers the residuals of its rows, which come from the cache in blocks: for X as
+        a whole each would come from memory.
+        """
+        least = ENTRIES_A_FEATURE * self.p / max(1.0, self.entries_a_row)
+        count = max(1, int(self.n / max(BLOCK_ROWS, least)))
+        ends = pairwise(self.n * block // count for block in range(count + 1))
+        return [(slice(*rows), _csr_arrays(self.X[slice(*rows)].T.tocsr())) for rows in ends]
+
+    @cached_property
+    def columns(self) -> _Arrays:
+        """The arrays of X transposed as a whole."""
+        if len(self.blocks) == 1:
+            return self.blocks[0][1]
+        return _csr_arrays(self.X.T.tocsr())
+
+    def _as_precise_as(self, vectors: Array, arrays: _Arrays) -> _Arrays:
+        """Arrays of X, or of a block of it: of single precision where ``vectors`` are."""
+        data, indices, indptr = arrays
+        if vectors.dtype == np.float64 or data.dtype == np.float32:
             return arrays
-        if way not in self._single:
-            data, indices, indptr = arrays
-            self._single[way] = read_only(data.astype(np.float32)), indices, indptr
-        return self._single[way]
+        if id(data) not in self._single:
+            self._single[id(data)] = read_only(data.astype(np.float32)), indices, indptr
+        return self._single[id(data)]
 
     @cached_property
     def largest(self) -> float:
@@ -160,11 +181,11 @@ class CSRDesign:
 
     def squares(self, D: Array, center: Array, workers: Workers) -> Array:
         """sum_i d_ik (x_ij - center_j)^2, (K, p), for D (n, K)."""
-        columns = self.columns()
         St = np.zeros((self.p, D.shape[1]))
 
         def backward(features: slice) -> None:
-            csr_centred_squares(*columns, features.start, features.stop, center, D, St)
+            for rows, arrays in self.blocks:
+                csr_centred_squares(*arrays, features.start, features.stop, center, D[rows], St)
 
         K = D.shape[1]
         workers.map(backward, self.feature_ranges(K), self.threaded(K))
@@ -186,40 +207,23 @@ class CSRDesign:
         return H
 
     def class_hessians(
-        self, support: Array, curvature: Array, center: Array, workers: Workers
+        self, support: Array, curvature: Array, least: Array, center: Array, workers: Workers
     ) -> list[Array]:
         """The outputs' own Hessians, each on its coordinates, a row of ``support`` (K, q).
 
-        ``curvature`` (n, K) and ``center``, of all coordinates, are those of `csr_class_hessians`.
+        ``curvature`` (n, K), ``least`` (n,) and ``center`` (q,) are those of `csr_class_hessian`.
         """
         p, K = self.p, support.shape[0]
-        sizes = support.sum(axis=1)
-        begin, offset = (np.append(0, np.cumsum(x)) for x in (sizes, sizes**2))
-        features, outputs = np.nonzero(support[:, :p].T)
-        places = (np.cumsum(support, axis=1) - 1)[outputs, features]
-        first = np.searchsorted(features, np.arange(p + 1))
-        intercept = support.shape[1] > p
-        H = np.zeros(offset[-1])
 
-        def some(ends: tuple[int, int]) -> None:
-            csr_class_hessians(
-                *self._forward,
-                *ends,
-                first,
-                places,
-                outputs,
-                begin,
-                offset,
-                curvature,
-                center,
-                intercept,
-                H,
-            )
+        def one(k: int) -> Array:
+            own = support[k]
+            places = np.where(own, np.cumsum(own) - 1, -1)[:p]
+            H = np.zeros((own.sum(),) * 2)
+            by_row = np.ascontiguousarray(curvature[:, k])
+            csr_class_hessian(*self._forward, places, by_row, least, center[own], own.size > p, H)
+            return H
 
-        parts = _parts(K) if workers.n_threads > 1 else [(0, K)]
-        workers.map(some, parts, worth_threads(self.X.nnz * K))
-        blocks = np.split(H, offset[1:-1])
-        return [block.reshape(size, size) for block, size in zip(blocks, sizes, strict=True)]
+        return workers.map(one, range(K), worth_threads(self.X.nnz * K))
 
     def curvature_product(
         self,
@@ -231,12 +235,12 @@ class CSRDesign:
         workers: Workers,
     ) -> tuple[Array, ...]:
         """A Hessian of the mean loss times a direction; see `DenseDesign.curvature_product`."""
-        K = v.size
-        Vt = np.empty((self.p, K))
+        K, dtype = v.size, state(slice(0, 0)).dtype
+        Vt = np.empty((self.p, K), dtype)
         transposed(V, Vt)
-        T = np.empty((self.n, K))
+        T = np.empty((self.n, K), dtype)
         self.push(target, state, Vt, v - V @ center, T, workers)
-        g = T.sum(axis=0)
+        g = T.sum(axis=0, dtype=np.float64)
         return self._transposed_product(T, g, center, workers), g
 
     def row_blocks(self, rows: Array | slice, size: int) -> Iterator[tuple[Any, Array]]:
@@ -253,7 +257,9 @@ class CSRDesign:
         if n_classes > FEW_CLASSES:
             return np.asarray((one_hot(y, s, n_classes).T @ self.X).toarray())
         sums = np.zeros((self.p, n_classes))
-        csr_product(*self.columns(), 0, self.p, weights_by_class(y, s, n_classes), sums)
+        weights = weights_by_class(y, s, n_classes)
+        for rows, arrays in self.blocks:
+            csr_product(*arrays, 0, self.p, weights[rows], sums)
         return np.ascontiguousarray(sums.T)
 
     def moments(self, s: Array) -> tuple[Array, Array]:

@@ -68,80 +68,55 @@ def csr_gram(data, indices, indptr, start, stop, D, G, sums):
 
 
 @jit
-def csr_class_hessians(
-    data,
-    indices,
-    indptr,
-    start,
-    stop,
-    first,
-    places,
-    outputs,
-    begin,
-    offset,
-    curvature,
-    center,
-    intercept,
-    H,
-):
-    """The outputs ``start <= k < stop``'s own Hessians, each on some coordinates, over all rows.
+def csr_class_hessian(data, indices, indptr, places, curvature, least, center, intercept, H):
+    """An output's own Hessian on some coordinates, over all rows of X.
 
     Parameters
     ----------
     data, indices, indptr : ndarray
         The CSR arrays of X; the indices of each row ascend.
-    start, stop : int
-        The range of outputs.
-    first : ndarray of shape (p + 1,)
-        Coordinates ``first[j] : first[j + 1]`` belong to feature j.
-    places, outputs : ndarray of shape (first[p],)
-        Their rows in the Hessians, ascending with the feature, and the outputs behind them.
-    begin, offset : ndarray of shape (K + 1,)
-        Where each output's coordinates begin in ``center``, and its Hessian in ``H``.
-    curvature : ndarray of shape (n, K)
-        Second derivatives of the weighted loss by each logit.
+    places : ndarray of shape (p,)
+        The row of the Hessian that belongs to each feature, ascending; -1: none.
+    curvature : ndarray of shape (n,)
+        Second derivatives of the weighted loss by the logit.
+    least : ndarray of shape (n,)
+        Rows with less curvature than this are left out.
     center : ndarray of shape (a,)
-        What is subtracted from each coordinate's feature; 0 for intercepts.
+        What is subtracted from each coordinate's feature; 0 for an intercept.
     intercept : bool
-        Whether the last coordinate of each output is its intercept's, 1 in each row.
-    H : ndarray
-        Zeros; result: the Hessians, one behind the other, each in C order.
+        Whether the last coordinate is the intercept's, 1 in each row.
+    H : ndarray of shape (a, a)
+        Zeros; result: the Hessian.
     """
-    longest = 1
+    size, longest = H.shape[0], 1
     for i in range(indptr.size - 1):
         longest = max(longest, indptr[i + 1] - indptr[i])
-    K = begin.size - 1
-    count = np.zeros(K, np.int64)
-    at, values = np.empty((K, longest), np.int64), np.empty((K, longest))
-    sums, totals = np.zeros(center.size), np.zeros(K)
+    at, values = np.empty(longest, np.uint64), np.empty(longest)  # unsigned, as in `csr`
+    sums, total = np.zeros(size), 0.0
     for i in range(indptr.size - 1):
-        for q in range(indptr[i], indptr[i + 1]):
-            for c in range(first[indices[q]], first[indices[q] + 1]):
-                k = outputs[c]
-                if start <= k < stop:
-                    at[k, count[k]], values[k, count[k]] = places[c], data[q]
-                    count[k] += 1
-        for k in range(start, stop):
-            totals[k] += curvature[i, k]
-            size = begin[k + 1] - begin[k]
-            for a in range(count[k]):
-                v = curvature[i, k] * values[k, a]
-                sums[begin[k] + at[k, a]] += v
-                row = offset[k] + at[k, a] * size
-                for b in range(a + 1):
-                    H[row + at[k, b]] += v * values[k, b]
-            count[k] = 0
-    for k in range(start, stop):
-        size = begin[k + 1] - begin[k]
-        own = H[offset[k] : offset[k + 1]].reshape((size, size))
-        total, c = sums[begin[k] : begin[k + 1]], center[begin[k] : begin[k + 1]]
-        if intercept:
-            total[size - 1] = totals[k]
-            own[size - 1] = total
-        for a in range(size):
+        own = curvature[i]
+        if own < least[i]:
+            continue
+        total += own
+        count = 0
+        for q in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            place = places[np.uint64(indices[q])]
+            if place >= 0:
+                at[count], values[count] = place, data[q]
+                count += 1
+        for a in range(count):
+            v = own * values[a]
+            sums[at[a]] += v
+            row = H[at[a]]
             for b in range(a + 1):
-                centred = own[a, b] - total[a] * c[b] - c[a] * total[b] + totals[k] * c[a] * c[b]
-                own[a, b] = own[b, a] = centred
+                row[at[b]] += v * values[b]
+    if intercept:
+        sums[size - 1] = total
+        H[size - 1] = sums
+    for a in range(size):
+        for b in range(a + 1):
+            centred = H[a, b] - sums[a] * center[b] - center[a] * sums[b]
+            H[a, b] = H[b, a] = centred + total * center[a] * center[b]
 
 
 @jit

@@ -47,7 +47,7 @@ def solve_by_feature(
     decrement : ndarray of shape (m,)
     """
     unit = float(np.abs(gradient).max(initial=0.0)) or 1.0  # so that no number is too small
-    dtype = _precision(part, change.scale, tol)
+    dtype = np.float32 if single_will_do(part, change.scale, tol) else np.float64
     r: Array = np.ascontiguousarray(gradient.T / unit, dtype)
     work = _Vectors(part, state.astype(dtype, copy=False), r, change.scale.T.astype(dtype, "C"))
     none = np.zeros(part.K)
@@ -70,14 +70,16 @@ def solve_by_feature(
     return step, product[: part.n_problems] * (unit**2 / 2)
 
 
-def _precision(part: Objective, scale: Array, tol: float) -> type:
-    """Single where that is enough for ``tol``, and numbers are neither too large nor too small.
+def single_will_do(part: Objective, scale: Array, tol: float) -> bool:
+    """Whether single precision is enough for products over a CSR X, as it is for ``tol``.
 
-    It halves what is read from memory, which such products wait for.
+    It halves what is read from memory, which such products wait for.  ``scale``, of the
+    coordinates, says whether numbers are neither too large nor too small for it.
     """
-    assert isinstance(part.design, CSRDesign)
+    if tol < SINGLE or not isinstance(part.design, CSRDesign) or not scale.all():
+        return False
     sizes = part.design.largest, 1 / float(scale.min()), float(scale.max())
-    return np.float32 if tol >= SINGLE and max(sizes) <= RANGE else np.float64
+    return max(sizes) <= RANGE
 
 
 class _Vectors:

@@ -8,6 +8,7 @@ from .._design.csr import CSRDesign
 from .._objective import Objective
 from .._preconditioner.make import can_factor, can_factor_by_class
 from .._preconditioner.rows import class_sample, hessian_sample
+from .._typing import Array
 
 CALLS = 5e6  # the calls around an evaluation of F
 ENTRY = 16  # an entry of a dense X in a sweep: read, and turned
@@ -15,6 +16,8 @@ KERNEL = 2  # the same for each output: each entry serves twice
 SPARSE_ENTRY, SPARSE_KERNEL = 20, 12  # the same for an entry of a CSR matrix, and each output
 TILE, TILE_SIDE = 0.375, 4  # one of q * q in a Hessian's register tiles; and one more of q
 SCATTER = 10  # one in a Hessian made entry by entry
+PLACE = 50  # one in a class's Hessian on a support, which is too large for the nearest cache
+FACTORS = 2  # times that such a Hessian is factored
 EXPONENTIAL = 20  # an exponential and what a probability needs beside it
 NEWTON_STEPS = 4.0  # on all rows, after those on samples
 SMALL_NEWTON_STEPS = 8.0  # where samples would be too small
@@ -45,6 +48,15 @@ def hessian(objective: Objective, rows: float) -> float:
         entries = objective.design.entries_a_row
         return min(SCATTER * rows * entries**2 * pairs, dense)
     return dense
+
+
+def class_hessians(objective: Objective, support: Array) -> float:
+    """The outputs' own Hessians on a support, a mask (K, q), and their factors; X is CSR."""
+    assert isinstance(objective.design, CSRDesign)
+    entries = support[:, : objective.p] @ objective.design.entries / max(1, objective.design.n)
+    products = float((entries**2).sum()) * objective.design.n / 2
+    sizes = support.sum(axis=1).astype(float)
+    return PLACE * products + FACTORS * float((sizes**3).sum()) / 3
 
 
 def factorisation(objective: Objective) -> float:

@@ -2,7 +2,7 @@
 
 F's smooth part is replaced by its quadratic model at the point, all classes coupled; coordinate
 descent minimises the model with the penalties, and a line search goes as far towards that as F
-falls.
+falls.  On a large sparse X steps are on one orthant each (`orthants`).
 
 References
 ----------
@@ -26,6 +26,7 @@ from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
 from .l1_in_cache import l1_fits_in_cache, prox_newton_in_cache
+from .orthants import by_orthants, newton_on_set
 from .run import Run
 from .solution import Control, Solution
 from .support_step import LARGEST_SUPPORT, fill_intercept
@@ -56,7 +57,7 @@ def prox_newton(objective: Objective, control: Control, start: Array) -> Solutio
         run = prox_newton_in_cache(objective, control, start)
     else:
         run = Run(objective, control, start, control.known)
-    on_working_sets(run, _improve)
+    on_working_sets(run, newton_on_set if by_orthants(objective) else _improve)
     return run.solution("newton")
 
 
@@ -237,7 +238,7 @@ def _sparse_step(
         U, t = np.zeros_like(Q[group]), np.zeros(s.size)
         for tol, most in _efforts(model, d, SPARSE_SWEEPS):
             descend_columns(
-                part.design.columns(),
+                part.design.columns,
                 features,
                 outputs,
                 Q[group],

@@ -1,8 +1,16 @@
 """Newton steps on the non-zero coefficients, their signs held.
 
 With signs s fixed, lambda1 ||W||_1 = lambda1 s'w is linear on the support and F is smooth there.  A
-coefficient that a step carries over 0 stops at 0 and leaves the support.  A Hessian serves for
+coefficient that a step carries over 0 stops at 0 and leaves the support.  One at 0 that violates
+the KKT conditions may be given the sign in which F falls, and enters.  A Hessian serves for
 further steps as long as they shrink the slope: it is dearer than many evaluations of F.
+
+References
+----------
+Andrew and Gao (2007), "Scalable training of L1-regularized log-linear models", section 3: the
+orthant that a point with zeros is in.
+Byrd, Chin, Nocedal and Oztoprak (2016), "A family of second-order methods for convex
+l1-regularized optimization", section 2.1: Newton-CG steps on it.
 """
 
 from collections.abc import Callable
@@ -16,6 +24,7 @@ from .._typing import Array
 from .certificate import kkt_violation
 from .conjugate_gradient import CERTAIN
 from .gauge import best_shift
+from .support_cg import support_of
 from .support_step import PenalisedHessians, newton_step
 
 STEPS = 30
@@ -35,8 +44,11 @@ def newton_on_support(
     max_iter: int,
     enough: Array,
     ended: Callable[[Callable[[], Array]], bool] | None = None,
+    entering: Array | None = None,
 ) -> tuple[int, Array]:
     """Move ``point`` to the optimum on its own non-zeros, as far as their signs allow.
+
+    And on those coordinates at 0 that are ``entering``, while they violate the KKT conditions.
 
     Parameters
     ----------
@@ -52,6 +64,8 @@ def newton_on_support(
         Slope on the support that will do, whatever the gap.
     ended : callable, optional
         Told of each step, by a function that returns where it led; whether to stop there.
+    entering : ndarray of shape (K, q), optional
+        A mask.  Default: none.
 
     Returns
     -------
@@ -64,19 +78,20 @@ def newton_on_support(
     limit = min(STEPS, max_iter)
     hessians, before = None, np.inf
     for steps in range(limit):
-        support, slope = _support_and_slope(objective, point, gradient)
+        signs = _orthant(objective, point, gradient, entering)
+        support, slope = _support_and_slope(objective, point, gradient, signs)
         live &= ~_enough(objective, point, slope, loss, tol, goal)
         live &= objective.largest_by_problem(np.abs(slope)) > enough
         if not live.any():
             return steps, point
         size = float(np.abs(slope[objective.per_output(live)[:, 0]]).max())
-        if hessians is None or size > SHRINKS * before:
+        if hessians is None or size > SHRINKS * before or not hessians.cover(support):
             hessians = PenalisedHessians.at(objective, point, support, slope)
         before = size
-        step = newton_step(objective, point, support, slope, hessians)
+        step = newton_step(objective, point, signs, slope, hessians)
         step = np.where(objective.per_output(live), step, 0.0)
         point, loss, gradient, live = _line_search(
-            objective, point, loss, gradient, slope, step, live
+            objective, point, loss, gradient, signs, slope, step, live
         )
         if not live.any():
             return steps, point
@@ -108,9 +123,10 @@ def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
 
     Newton's decrement on the support, and what each violator at 0 could gain by itself.
     """
-    support, slope = _support_and_slope(objective, point, gradient)
+    signs = np.sign(point)
+    support, slope = _support_and_slope(objective, point, gradient, signs)
     hessians = PenalisedHessians.at(objective, point, support)
-    step = newton_step(objective, point, support, slope, hessians, *CERTAIN, damped=False)
+    step = newton_step(objective, point, signs, slope, hessians, *CERTAIN, damped=False)
     on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
     violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))
     curvature = objective.curvature(objective.logit_state(point))
@@ -120,13 +136,24 @@ def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
     return np.abs(on_support) + objective.by_problem(gain)
 
 
-def _support_and_slope(objective: Objective, point: Array, gradient: Array) -> tuple[Array, Array]:
+def _orthant(objective: Objective, point: Array, gradient: Array, entering: Array | None) -> Array:
+    """Signs (K, q) of the coordinates; 0 where they stay at 0."""
+    signs = np.sign(point)
+    if entering is not None:
+        violates = np.abs(gradient) > objective.lambda1.reshape(-1, 1)
+        violates &= entering & (point == 0)
+        violates[:, objective.p :] = False
+        signs[violates] = -np.sign(gradient[violates])
+    return signs
+
+
+def _support_and_slope(
+    objective: Objective, point: Array, gradient: Array, signs: Array
+) -> tuple[Array, Array]:
     """Mask of the coordinates that move, and F's derivative by them (0 elsewhere); (K, q)."""
-    p = objective.p
-    support = point != 0
-    support[:, p:] = True
+    support = support_of(objective, signs)
     slope = gradient + objective.ridge(point)
-    slope[:, :p] += objective.lambda1.reshape(-1, 1) * np.sign(point[:, :p])
+    slope[:, : objective.p] += objective.lambda1.reshape(-1, 1) * signs[:, : objective.p]
     return support, np.where(support, slope, 0.0)
 
 
@@ -135,11 +162,12 @@ def _line_search(
     point: Array,
     loss: Array,
     gradient: Array,
+    signs: Array,
     slope: Array,
     step: Array,
     live: Array,
 ) -> tuple[Array, Array, Array, Array]:
-    """Move along ``step``, stopping coefficients at 0; point, loss, gradient, who moved.
+    """Move along ``step`` in the orthant of ``signs``; point, loss, gradient, who moved.
 
     As in `newton`: F must fall, or where its change is lost in rounding, its slope must shrink.
     """
@@ -152,14 +180,14 @@ def _line_search(
     for _ in range(HALVINGS):
         trial = centred + objective.per_output(length) * step
         coef = trial[:, :p]
-        coef[np.sign(coef) != np.sign(point[:, :p])] = 0.0
+        coef[np.sign(coef) != signs[:, :p]] = 0.0
         trial = centring.undo(trial)
         new_loss, new_gradient = objective.loss_gradient(trial)
         new_value = new_loss + objective.penalty(trial)
         fall = objective.by_problem(slope * (trial - point))
         falls = new_value <= value + ARMIJO * np.minimum(fall, 0.0)
         lost = np.abs(new_value - value) <= ROUNDING * np.abs(value)
-        _, new_slope = _support_and_slope(objective, trial, new_gradient)
+        _, new_slope = _support_and_slope(objective, trial, new_gradient, np.sign(trial))
         shrinks = objective.largest_by_problem(np.abs(new_slope)) <= SHRINK * size
         accepted = live & np.where(lost, shrinks, falls)
         hopeless = ~live | (lost & ~accepted)

@@ -13,27 +13,34 @@ from .._factor import Inverses, Triangles, inverse_factors
 from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
+from . import cost
+from .by_feature import single_will_do
 from .conjugate_gradient import conjugate_gradient
 
-LARGEST_CLASS = 2500  # coordinates of a class whose own Hessian is formed
-LARGEST_CLASSES = 2**24  # entries of these Hessians together
+LARGEST_CLASSES = 2**26  # entries of the classes' own Hessians together
+SAVED = 30.0  # products that they may cost: about as many as they save
+LOST = 1e-3  # of a support, up to which its factors serve for the rest
+SHARE = 1e-2  # of a row's largest curvature, below which a class's Hessian leaves the row out
 REACH = 4.0  # times its coefficient: how far a damped step goes along a coordinate by itself
 LEAST = 0.01  # of the largest coefficient, which counts where a coefficient is smaller
 
 
 @dataclass
 class ByClass:
-    """Variables u in which each class's own Hessian on a support is the identity.
+    """Variables u in which each class's own Hessian on a support is about the identity.
 
     Attributes
     ----------
     support : ndarray of shape (K, q)
         A mask.
-    factors : list of Inverses or Triangles
+    hessians : list of ndarray
         Of a class each.
+    factors : list of Inverses or Triangles
+        Of their inverses.
     """
 
     support: Array
+    hessians: list[Array]
     factors: list[Inverses | Triangles]
 
     @classmethod
@@ -42,18 +49,38 @@ class ByClass:
     ) -> "ByClass | None":
         """For the Hessians at ``point``, ``added`` (K, q) to their diagonals.
 
-        None where they are too large, or not those of softmax over a CSR matrix.
+        None where they are too large or too dear, or not those of softmax over a CSR matrix.
         """
-        sizes = support.sum(axis=1)
-        small = sizes.max() <= LARGEST_CLASS and (sizes**2).sum() <= LARGEST_CLASSES
+        small = (support.sum(axis=1) ** 2).sum() <= LARGEST_CLASSES
         sparse = isinstance(objective.design, CSRDesign)
         if not (small and sparse and objective.coupled and objective.steady):
             return None
-        blocks = objective.class_hessians_on(point, support)
+        if cost.class_hessians(objective, support) > SAVED * cost.sweep(objective):
+            return None
+        blocks = objective.rough_class_hessians_on(point, support, SHARE)
         for H, mask, own in zip(blocks, support, added, strict=True):
             diagonal = np.einsum("aa->a", H)
             diagonal += own[mask]
-        return cls(support, [inverse_factors(H[None])[0] for H in blocks])
+        return cls.of(support, blocks)
+
+    @classmethod
+    def of(cls, support: Array, hessians: list[Array]) -> "ByClass":
+        """For Hessians that are there."""
+        return cls(support, hessians, [inverse_factors(H[None].copy())[0] for H in hessians])
+
+    @property
+    def scale(self) -> Array:
+        """Of each coordinate of the support by itself, one class's after those of the other."""
+        with np.errstate(divide="ignore"):
+            return np.concatenate([1 / np.sqrt(H.diagonal()) for H in self.hessians])
+
+    def within(self, support: Array) -> "ByClass":
+        """The same for a part of the support, whose rest is left out."""
+        if np.count_nonzero(support) >= (1 - LOST) * np.count_nonzero(self.support):
+            return self
+        kept = [new[old] for new, old in zip(support, self.support, strict=True)]
+        parts = [H[np.ix_(k, k)] for H, k in zip(self.hessians, kept, strict=True)]
+        return ByClass.of(support.copy(), parts)
 
     def step(self, u: Array) -> Array:
         """A step (K, q) in the centred coordinates for u (m, d)."""
@@ -93,6 +120,10 @@ class ByCoordinate:
         scale = np.where(positive, 1 / np.sqrt(np.where(positive, curvature, 1)), 0)
         return cls(scale, objective.n_problems)
 
+    def within(self, support: Array) -> "ByCoordinate":
+        """The same: coordinates do not depend on each other."""
+        return self
+
     def step(self, u: Array) -> Array:
         """A step (K, q) in the centred coordinates for u (m, d)."""
         return u.reshape(self.scale.shape) * self.scale
@@ -100,6 +131,13 @@ class ByCoordinate:
     def pull(self, gradient: Array) -> Array:
         """The gradient by u, (m, d), for one by the coordinates, (K, q)."""
         return (gradient * self.scale).reshape(self.n_problems, -1)
+
+
+def support_of(objective: Objective, signs: Array) -> Array:
+    """Mask (K, q) of the coordinates that move: those with a sign, and intercepts."""
+    support = signs != 0
+    support[:, objective.p :] = True
+    return support
 
 
 def added_curvature(objective: Objective, point: Array, slope: Array | None) -> Array:
@@ -118,37 +156,43 @@ def damping(objective: Objective, point: Array, slope: Array) -> Array:
     size[:, objective.p :] = 0.0
     largest = objective.per_output(objective.largest_by_problem(size))
     reach = REACH * np.maximum(size, LEAST * largest)
-    return np.abs(slope) / np.maximum(reach, np.finfo(float).tiny)
+    damped = np.abs(slope) / np.maximum(reach, np.finfo(float).tiny)
+    if largest.all():
+        return damped
+    return np.where(largest > 0, damped, objective.curvature(objective.logit_state(point)))
 
 
 def iterative_step(
     objective: Objective,
     point: Array,
-    support: Array,
+    signs: Array,
     slope: Array,
     change: ByClass | ByCoordinate,
     added: Array,
     tol: float,
     max_iter: int,
 ) -> Array:
-    """-(H + added)^-1 slope on the support, 0 elsewhere, in the centred coordinates; (K, q).
+    """-(H + added)^-1 slope on the support of ``signs``, in the centred coordinates; (K, q).
 
     Coefficients that it would carry across 0 are led to 0, and the others' step is found anew.
 
     Parameters
     ----------
     point, slope, added : ndarray of shape (K, q)
-    support : ndarray of shape (K, q)
-        A mask.
+    signs : ndarray of shape (K, q)
+        Of the point, or where it is 0 of the step; 0: none is made.
     change : ByClass or ByCoordinate
-        The variables of the conjugate gradients; its support has ``support`` in it.
+        The variables of the conjugate gradients, on this support or a larger one.
     tol : float
         Residual that may be left, relative to the slope in these variables.
     max_iter : int
         Hessian-vector products about which the step is left as it is.
     """
-    of_loss, p = objective.hessian_product(point), objective.p
-    coef, free, step = point[:, :p], support.copy(), np.zeros_like(point)
+    p, free, step = objective.p, support_of(objective, signs), np.zeros_like(point)
+    change = change.within(free)
+    single = single_will_do(objective, change.scale, tol)
+    of_loss = objective.hessian_product(point, single)
+    coef = point[:, :p]
     slope = Centring(objective.center).pull(slope)
     products = 0
 
@@ -171,9 +215,10 @@ def iterative_step(
         step -= push(
             conjugate_gradient(lambda u: pull(image(push(u))), residual, share, max_iter - products)
         )
-        crossing = free[:, :p] & (coef * (coef + step[:, :p]) < 0)
+        crossing = free[:, :p] & (signs[:, :p] * (coef + step[:, :p]) < 0)
         if not crossing.any() or products >= max_iter:
             return step
         step[:, :p][crossing] = -coef[crossing]
         free[:, :p] &= ~crossing
+        change = change.within(free)
         residual = pull(slope + image(step))

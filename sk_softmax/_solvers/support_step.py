@@ -10,7 +10,7 @@ from .._factor import inverse_factor, solve
 from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
-from .support_cg import ByClass, ByCoordinate, added_curvature, iterative_step
+from .support_cg import ByClass, ByCoordinate, added_curvature, iterative_step, support_of
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
 LARGEST_SPARSE_SUPPORT = 500  # the same where the classes' own Hessians will do
@@ -57,6 +57,10 @@ class PenalisedHessians:
                 fill_intercept(H, np.nonzero(mask)[1] == objective.p)
         return cls(support, matrices)
 
+    def cover(self, support: Array) -> bool:
+        """Whether all coordinates of ``support``, a mask (K, q), are theirs."""
+        return not (support & ~self.support).any()
+
     def on(self, support: Array, group: slice, number: int) -> Array:
         """One problem's, on a part of the support."""
         assert self.matrices is not None
@@ -67,23 +71,24 @@ class PenalisedHessians:
 def newton_step(
     objective: Objective,
     point: Array,
-    support: Array,
+    signs: Array,
     slope: Array,
     hessians: PenalisedHessians,
     tol: float = 0.1,
     max_iter: int = 200,
     damped: bool = True,
 ) -> Array:
-    """-H^-1 slope on the support, 0 elsewhere, in the centred coordinates; (K, q).
+    """-H^-1 slope on the support of ``signs``, 0 elsewhere, in the centred coordinates; (K, q).
 
+    ``signs`` (K, q) are those of the point, or where it is 0 of the step; coordinates keep to them.
     ``tol`` and ``max_iter`` are those of the conjugate gradients that large supports take, with
     ``damped`` Hessians.
     """
     if hessians.matrices is None:
         added = added_curvature(objective, point, slope if damped else None)
         change = hessians.by_class or ByCoordinate.at(objective, point, added)
-        return iterative_step(objective, point, support, slope, change, added, tol, max_iter)
-    step = np.zeros_like(point)
+        return iterative_step(objective, point, signs, slope, change, added, tol, max_iter)
+    support, step = support_of(objective, signs), np.zeros_like(point)
     pulled = Centring(objective.center).pull(slope)
     for number, group in enumerate(objective.groups):
         mask = support[group]
@@ -93,39 +98,40 @@ def newton_step(
             hessians.on(support, group, number),
             pulled[group][mask],
             np.where(may_change, np.nan, point[group][mask]),
+            signs[group][mask],
         )
         step[group] = part
     return step
 
 
-def step_within_signs(H: Array, slope: Array, w: Array) -> Array:
-    """Minimiser of slope'd + d'Hd/2 in which no w + d changes its sign; w is nan where it may.
+def step_within_signs(H: Array, slope: Array, w: Array, signs: Array) -> Array:
+    """Minimiser of slope'd + d'Hd/2 in which w + d keep to ``signs``; w is nan where it need not.
 
     Mostly the free minimiser is it.  Else the exact one is a non-negative least-squares problem
     while that is cheap; for large supports, coefficients that would cross 0 are led to 0 and the
     others' step is found anew, as it depends on theirs.
     """
     step = -solve(H, slope)
-    crossing = w * (w + step) < 0
+    crossing = signs * (w + step) < 0
     if not crossing.any():
         return step
     if w.size <= LARGEST_LEAST_SQUARES:
         # a coefficient without curvature, or a cycle of the active set: the way below will do
         with suppress(np.linalg.LinAlgError, RuntimeError):
-            return _non_negative_step(H, slope, w)
+            return _non_negative_step(H, slope, w, signs)
     free = np.ones(slope.size, dtype=bool)
     for _ in range(PRUNINGS):
         step[crossing] = -w[crossing]
         free &= ~crossing
         rhs = slope[free] + H[np.ix_(free, ~free)] @ step[~free]
         step[free] = -solve(H[np.ix_(free, free)], rhs)
-        crossing = free & (w * (w + step) < 0)
+        crossing = free & (signs * (w + step) < 0)
         if not crossing.any():
             break
     return step
 
 
-def _non_negative_step(H: Array, slope: Array, w: Array) -> Array:
+def _non_negative_step(H: Array, slope: Array, w: Array, signs: Array) -> Array:
     """The same by least squares in x = |w + d| >= 0, the intercepts (w nan) eliminated.
 
     References
@@ -133,7 +139,7 @@ def _non_negative_step(H: Array, slope: Array, w: Array) -> Array:
     Lawson and Hanson (1974), "Solving least squares problems", chapter 23.
     """
     b, k = np.flatnonzero(np.isnan(w)), np.flatnonzero(~np.isnan(w))
-    signs, w = np.sign(w[k]), w[k]
+    signs, w = signs[k], w[k]
     if b.size:
         intercepts, _ = inverse_factor(H[np.ix_(b, b)])
         from_k = intercepts @ (intercepts.T @ H[np.ix_(b, k)])

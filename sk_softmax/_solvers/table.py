@@ -17,6 +17,7 @@ from .in_cache import fits_in_cache
 from .l1_in_cache import l1_fits_in_cache
 from .lbfgs import lbfgs
 from .newton import newton
+from .orthants import by_orthants
 from .prox_newton import prox_newton
 from .row_space import in_row_space, wide
 from .run import Run
@@ -43,8 +44,14 @@ class Entry:
 SOLVERS = (
     Entry("newton", True, False, newton, "L2 or no penalty where Hessians on all rows are cheap"),
     Entry("lbfgs", True, False, lbfgs, "L2 or no penalty on everything larger"),
-    Entry("newton", False, True, prox_newton, "L1 and elastic net on dense X, or on a small one"),
-    Entry("lbfgs", False, True, bounded, "L1 and elastic net on larger sparse X"),
+    Entry(
+        "newton",
+        False,
+        True,
+        prox_newton,
+        "L1 and elastic net on dense, small, or very large X",
+    ),
+    Entry("lbfgs", False, True, bounded, "L1 and elastic net on other sparse X"),
 )
 
 
@@ -67,8 +74,9 @@ def _newton_is_cheaper(objective: Objective) -> bool:
 
 
 def _prox_newton_is_cheaper(objective: Objective) -> bool:
-    """On sparse X its Hessians are never formed, and L-BFGS-B needs no more passes."""
-    return l1_fits_in_cache(objective) or not isinstance(objective.design, CSRDesign)
+    """On most sparse X L-BFGS-B needs no more passes, and they are cheap."""
+    dense = not isinstance(objective.design, CSRDesign)
+    return dense or l1_fits_in_cache(objective) or by_orthants(objective)
 
 
 def solve(

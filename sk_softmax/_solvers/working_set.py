@@ -85,10 +85,10 @@ def _working_set(part: Objective, point: Array, gradient: Array, curvature: Arra
     working[:, p:] = True
     # by how much F could fall along each coordinate alone
     promise = np.where(working, 0.0, violation**2 / curvature)
-    promising = int(np.count_nonzero(promise))
+    promising = promise[promise > 0]
     room = max(fewest_members(part.design.n), int(GROWTH * np.count_nonzero(working)))
-    if promising > room:
-        threshold = np.partition(promise.ravel(), -room)[-room]
+    if promising.size > room:
+        threshold = np.partition(promising, -room)[-room]
         promise[promise < threshold] = 0.0
     return working | (promise > 0)
 
