@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, note, settings
 from hypothesis import strategies as st
-from problems import Problem, needs_jit
+from problems import Problem, needs_jit, out_of_cache
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -22,6 +22,7 @@ from test_laws import Rows, inseparable
 from test_separation import expected
 
 from sk_softmax import OvAClassifier, SoftmaxClassifier
+from sk_softmax._solvers import orthants, support_step
 
 pytestmark = [
     needs_jit,
@@ -453,13 +454,11 @@ def test_what_the_hardest_fits_say_is_true(hard, model):
 # ---- L1 and elastic net ---------------------------------------------------------------------
 
 
-@settings(max_examples=60)
-@given(
-    hard=hard(units=(-10, 11), offsets=(3, 8), near=13, outliers=3, weights=1),
-    model=models,
-    l1_ratio=st.sampled_from([0.5, 1.0]),
-)
-def test_a_sparse_fit_is_certified(hard, model, l1_ratio):
+milder = hard(units=(-10, 11), offsets=(3, 8), near=13, outliers=3, weights=1)
+ratios = st.sampled_from([0.5, 1.0])
+
+
+def assert_a_sparse_fit_is_certified(hard, model, l1_ratio):
     note(hard.made_of)
     model.set_params(C=min(model.C, 100.0), l1_ratio=l1_ratio)
     classifier, messages = fitted(model, hard)
@@ -473,6 +472,25 @@ def test_a_sparse_fit_is_certified(hard, model, l1_ratio):
     tight, _ = fitted(clone(model).set_params(tol=1e-9), hard)
     lower = np.maximum(problem.lower_bound(point), problem.lower_bound(point_of(problem, tight)))
     assert (problem.value(point) - lower <= GOAL * problem.null_value()).all()
+
+
+@settings(max_examples=60)
+@given(hard=milder, model=models, l1_ratio=ratios)
+def test_a_sparse_fit_is_certified(hard, model, l1_ratio):
+    assert_a_sparse_fit_is_certified(hard, model, l1_ratio)
+
+
+@settings(max_examples=60)
+@given(hard=milder, model=models, l1_ratio=ratios, explicit=st.booleans())
+def test_a_sparse_fit_by_orthants_is_certified(hard, model, l1_ratio, explicit):
+    """As fits of a large sparse X, with Hessians of the non-zeros and without."""
+    hard = replace(hard, X=sparse.csr_matrix(hard.X))
+    with pytest.MonkeyPatch.context() as changed:
+        out_of_cache(changed)
+        changed.setattr(orthants, "LARGE", 0)
+        if not explicit:
+            changed.setattr(support_step, "LARGEST_SPARSE_SUPPORT", 0)
+        assert_a_sparse_fit_is_certified(hard, model, l1_ratio)
 
 
 # ---- no penalty -----------------------------------------------------------------------------

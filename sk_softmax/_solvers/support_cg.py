@@ -150,16 +150,18 @@ def damping(objective: Objective, point: Array, slope: Array) -> Array:
     """Curvature that keeps steps along single coordinates in reach, (K, q).
 
     Where all rows that a feature is in are certain, F has a slope along it but no curvature.  The
-    damping shrinks with the slope, so that steps are Newton's in the end.
+    damping shrinks with the slope, so that steps are Newton's in the end.  Where all coefficients
+    are 0, and no row is certain, it is the curvature.
     """
     size = np.abs(point)
     size[:, objective.p :] = 0.0
     largest = objective.per_output(objective.largest_by_problem(size))
     reach = REACH * np.maximum(size, LEAST * largest)
-    damped = np.abs(slope) / np.maximum(reach, np.finfo(float).tiny)
-    if largest.all():
+    moved = largest > 0
+    damped = np.abs(slope) / np.where(moved, np.maximum(reach, np.finfo(float).tiny), 1.0)
+    if moved.all():
         return damped
-    return np.where(largest > 0, damped, objective.curvature(objective.logit_state(point)))
+    return np.where(moved, damped, objective.curvature(objective.logit_state(point)))
 
 
 def iterative_step(
