@@ -23,7 +23,9 @@ REORDER = frozenset({"contract", "nsz", "arcp", "reassoc"})
 IN_ORDER = frozenset({"contract", "nsz"})
 
 
-def jit(function: Callable[..., Any] | None = None, *, in_order: bool = False) -> Any:
+def jit(
+    function: Callable[..., Any] | None = None, *, in_order: bool = False, inlined: bool = False
+) -> Any:
     """Compile ``function`` on its first call.
 
     Parameters
@@ -32,6 +34,9 @@ def jit(function: Callable[..., Any] | None = None, *, in_order: bool = False) -
         A module-level function of arrays and scalars (closures defeat the disk cache).
     in_order : bool, default=False
         Whether floating-point operations must keep the order in which they are written.
+    inlined : bool, default=False
+        Whether callers always get a copy.  Else a process that compiles a caller may run another
+        one than a process that loads it from disk, and sums in loops round otherwise there.
 
     Returns
     -------
@@ -39,9 +44,10 @@ def jit(function: Callable[..., Any] | None = None, *, in_order: bool = False) -
         The compiled function; the Python one is its ``py_func``.
     """
     if function is None:
-        return lambda function: jit(function, in_order=in_order)
+        return lambda function: jit(function, in_order=in_order, inlined=inlined)
     fastmath = set(IN_ORDER if in_order else REORDER)
     options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+    options["forceinline"] = inlined
     try:
         kernel = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write to

@@ -77,7 +77,7 @@ def column_logits(A, W, P):
                 P[k, i] += W[k, j] * A[j, i]
 
 
-@jit
+@jit(inlined=True)
 def add_products(B, A, first, G, row, column):
     """G[row + k, column + j] += sum_i b_ki a_ji, for j from ``first`` on.
 
@@ -122,7 +122,7 @@ def add_products(B, A, first, G, row, column):
             G[row + k, column + j] += total
 
 
-@jit
+@jit(inlined=True)
 def add_four(G, row, column, t0, t1, t2, t3):
     """Add four numbers to neighbours in a row of G."""
     G[row, column] += t0
@@ -131,7 +131,7 @@ def add_four(G, row, column, t0, t1, t2, t3):
     G[row, column + 3] += t3
 
 
-@jit
+@jit(inlined=True)
 def add_weighted_gram(A, d, scratch, H, row, column):
     """H[row + j, column + r] += sum_i d_i a_ji a_ri for r >= j: an upper triangle.
 
