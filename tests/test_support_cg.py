@@ -120,7 +120,7 @@ def test_rows_of_little_curvature_count_on_the_diagonal(share, monkeypatch):
 
 
 def test_factors_for_a_part_of_the_support():
-    """The same as if the rest had never been in it; a few that are left out keep the factors."""
+    """The same as if the rest had never been in it."""
     case = Case()
     change, part = case.change(True), case.support.copy()
     assert change.within(part) is change

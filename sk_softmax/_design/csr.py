@@ -124,7 +124,7 @@ class CSRDesign:
 
     def feature_ranges(self, K: int) -> list[slice]:
         """Ranges of features with about equal numbers of entries."""
-        return balanced_chunks(np.append(0, np.cumsum(self.entries)), chunks_for(self.work(K)))
+        return balanced_chunks(self._entries_before, chunks_for(self.work(K)))
 
     def threaded(self, K: int) -> bool:
         """Whether a sweep with K outputs is worth threads."""
@@ -134,6 +134,11 @@ class CSRDesign:
     def entries(self) -> Array:
         """Stored numbers of each feature, (p,)."""
         return np.bincount(self.X.indices, minlength=self.p)
+
+    @cached_property
+    def _entries_before(self) -> Array:
+        """Those of all features before each, (p + 1,)."""
+        return np.append(0, np.cumsum(self.entries))
 
     @cached_property
     def blocks(self) -> list[tuple[slice, _Arrays]]:

@@ -46,8 +46,12 @@ def jit(
     if function is None:
         return lambda function: jit(function, in_order=in_order, inlined=inlined)
     fastmath = set(IN_ORDER if in_order else REORDER)
-    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
-    options["forceinline"] = inlined
+    options = {
+        "nogil": True,
+        "fastmath": fastmath,
+        "error_model": "numpy",
+        "forceinline": inlined,
+    }
     try:
         kernel = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write to

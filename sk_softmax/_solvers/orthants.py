@@ -41,9 +41,9 @@ def newton_on_set(
         point,
         control.tol,
         control.goal[active],
-        1,
-        np.zeros(part.n_problems),
-        partial(control.end, active),
-        working,
+        max_iter=1,
+        enough=np.zeros(part.n_problems),
+        ended=partial(control.end, active),
+        entering=working,
     )
     return steps, point, False

@@ -45,11 +45,7 @@ SOLVERS = (
     Entry("newton", True, False, newton, "L2 or no penalty where Hessians on all rows are cheap"),
     Entry("lbfgs", True, False, lbfgs, "L2 or no penalty on everything larger"),
     Entry(
-        "newton",
-        False,
-        True,
-        prox_newton,
-        "L1 and elastic net on dense, small, or very large X",
+        "newton", False, True, prox_newton, "L1 and elastic net on dense, small, or very large X"
     ),
     Entry("lbfgs", False, True, bounded, "L1 and elastic net on other sparse X"),
 )
