@@ -28,6 +28,7 @@ MODULES = (
     "_design.dense",
     "_factor",
     "_kernels.l1_newton",
+    "_kernels.prefetch",
     "_kernels.tiles",
     "_kernels.transpose",
     "_preconditioner.make",

@@ -15,7 +15,7 @@ from kernel_cases import (
     with_one_bad_value,
 )
 
-from sk_softmax._kernels import csr
+from sk_softmax._kernels import csr, prefetch
 
 pytestmark = overflow_is_no_accident
 
@@ -79,6 +79,32 @@ def test_csr_products_of_rows_of_every_length(start, stop, data_type, index_type
         assert_close((result - before)[rows], product[rows], scale=10)
         result[rows] = before[rows]
         np.testing.assert_array_equal(result, before)
+
+
+@pytest.mark.parametrize("type_of_B", [np.float64, np.float32])
+@pytest.mark.parametrize("index_type", [np.int32, np.int64])
+@pytest.mark.parametrize(("start", "stop"), [(0, 40), (3, 17)])
+def test_csr_products_with_more_numbers_than_the_cache_holds(start, stop, index_type, type_of_B):
+    """Their rows are asked for beforehand, up to the last entry of the range."""
+    rng = np.random.default_rng(3)
+    columns = prefetch.CACHED // 3
+    assert 4 * columns > prefetch.CACHED
+    indptr = np.concatenate([[0], np.cumsum(rng.integers(0, 90, 40))]).astype(index_type)
+    indices = rng.integers(0, columns, indptr[-1]).astype(index_type)
+    data = rng.normal(size=indices.size).astype(type_of_B)
+    center, B = rng.normal(size=40), rng.normal(size=(columns, 4)).astype(type_of_B)
+    products = np.zeros((2, 40, 4), type_of_B)
+    csr.csr_product(data, indices, indptr, start, stop, B, products[0])
+    csr.csr_centred_squares(data, indices, indptr, start, stop, center, B, products[1])
+    used, numbers = np.unique(indices, return_inverse=True)  # the twin's matrix is dense
+    few = data, numbers.astype(index_type), indptr
+    exact = naive.csr_product(*few, B[used]), naive.csr_centred_squares(*few, center, B[used])
+    eps = np.finfo(type_of_B).eps
+    for result, product in zip(products, exact, strict=True):
+        rows = slice(start, stop)
+        np.testing.assert_allclose(result[rows], product[rows], rtol=0, atol=2000 * eps)
+        assert not result[:start].any()
+        assert not result[stop:].any()
 
 
 @pytest.mark.parametrize("K", [1, 2])

@@ -1,7 +1,7 @@
 """A sparse X as the kernels take it, by rows and, transposed, by features."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -30,8 +30,8 @@ from .chunks import (
 from .target import FEW_CLASSES, Target, one_hot, weights_by_class
 
 HESSIAN_PARTS = 4  # in which one is made entry by entry: each reads all rows
-BLOCK_ROWS = 2**13  # whose residuals stay in the cache while features gather them
-ENTRIES_A_FEATURE = 4  # in a block of rows, at least: each costs a row of the gradient
+BLOCK_ROWS = 2**14  # whose residuals stay in the cache while features gather them
+ENTRIES_A_FEATURE = 8  # in a block of rows, at least: each costs a row of the gradient
 
 _Arrays = tuple[Array, Array, Array]  # of a CSR matrix
 
@@ -91,16 +91,26 @@ class CSRDesign:
         self, R: Array, Gt: Array, then: Callable[[slice], Any], workers: Workers
     ) -> list[Any]:
         """X' R into the first p rows of Gt, by ranges of features, each handed to ``then``."""
-        blocks = [(rows, self._as_precise_as(R, arrays)) for rows, arrays in self.blocks]
+        Gt[: self.p] = 0.0
 
-        def backward(features: slice) -> Any:
-            Gt[features] = 0.0
-            for rows, arrays in blocks:
-                csr_product(*arrays, features.start, features.stop, R[rows], Gt)
-            return then(features)
+        def add(rows: slice, arrays: _Arrays, features: slice) -> None:
+            own = self._as_precise_as(R, arrays)
+            csr_product(*own, features.start, features.stop, R[rows], Gt)
 
         K = R.shape[1]
-        return workers.map(backward, self.feature_ranges(K), self.threaded(K))
+        self._each_block(add, K, workers)
+        return workers.map(then, self.feature_ranges(K), self.threaded(K))
+
+    def _each_block(
+        self, add: Callable[[slice, _Arrays, slice], None], K: int, workers: Workers
+    ) -> None:
+        """Call ``add`` for all ranges of features with one block of rows, then with the next.
+
+        So that a block's part of an (n, K) array comes from memory once.
+        """
+        ranges = self.feature_ranges(K)
+        for block in self.blocks:
+            workers.map(partial(add, *block), ranges, self.threaded(K))
 
     def push(
         self,
@@ -188,12 +198,10 @@ class CSRDesign:
         """sum_i d_ik (x_ij - center_j)^2, (K, p), for D (n, K)."""
         St = np.zeros((self.p, D.shape[1]))
 
-        def backward(features: slice) -> None:
-            for rows, arrays in self.blocks:
-                csr_centred_squares(*arrays, features.start, features.stop, center, D[rows], St)
+        def add(rows: slice, arrays: _Arrays, features: slice) -> None:
+            csr_centred_squares(*arrays, features.start, features.stop, center, D[rows], St)
 
-        K = D.shape[1]
-        workers.map(backward, self.feature_ranges(K), self.threaded(K))
+        self._each_block(add, D.shape[1], workers)
         return np.maximum(St.T + np.outer(D.sum(axis=0), center**2), 0.0)
 
     def add_gram(self, rows: slice, D: Array, G: Array, sums: Array) -> None:

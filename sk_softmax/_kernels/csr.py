@@ -7,6 +7,7 @@ write to rows of their own, so threads share nothing and no sum depends on their
 import numpy as np
 
 from .jit import jit
+from .prefetch import AHEAD, CACHED, prefetch_rows
 from .unsigned import FOUR, ONE, THREE, TWO
 
 
@@ -23,10 +24,13 @@ def csr_product(data, indices, indptr, start, stop, B, C):
     C : ndarray of shape (n_rows of A, K), C-contiguous, float64
     """
     K = B.shape[1]
+    ahead, known = np.uint64(AHEAD), np.uint64(indptr[stop] if B.size > CACHED else 0)
     for i in range(start if K > 1 else stop, stop):
         row = C[i]
         q, end = np.uint64(indptr[i]), np.uint64(indptr[i + 1])
         while q + FOUR <= end:  # four entries share the row's loads and stores
+            if q + ahead + FOUR <= known:
+                prefetch_rows(B, indices, q + ahead)
             v0, v1, v2, v3 = data[q], data[q + ONE], data[q + TWO], data[q + THREE]
             b0, b1 = B[np.uint64(indices[q])], B[np.uint64(indices[q + ONE])]
             b2, b3 = B[np.uint64(indices[q + TWO])], B[np.uint64(indices[q + THREE])]
@@ -62,10 +66,13 @@ def csr_centred_squares(data, indices, indptr, start, stop, center, B, C):
     Parameters are those of `csr_product`, and ``center``, one number a row of A.
     """
     K = B.shape[1]
+    ahead, known = np.uint64(AHEAD), np.uint64(indptr[stop] if B.size > CACHED else 0)
     for j in range(start, stop):
         row, c = C[j], 2.0 * center[j]
         q, end = np.uint64(indptr[j]), np.uint64(indptr[j + 1])
         while q + FOUR <= end:  # as in `csr_product`
+            if q + ahead + FOUR <= known:
+                prefetch_rows(B, indices, q + ahead)
             v0, v1, v2, v3 = data[q], data[q + ONE], data[q + TWO], data[q + THREE]
             v0, v1, v2, v3 = v0 * (v0 - c), v1 * (v1 - c), v2 * (v2 - c), v3 * (v3 - c)
             b0, b1 = B[np.uint64(indices[q])], B[np.uint64(indices[q + ONE])]
