@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from sk_softmax._solvers import gauge, support, support_step
 from sk_softmax._solvers.certificate import dual_gap, kkt_violation, optimality
+from sk_softmax._solvers.evaluated import Evaluated
 from sk_softmax._solvers.gauge import best_shift, least_norm
 from sk_softmax._solvers.table import solve
 
@@ -192,7 +193,7 @@ def test_near_the_optimum_the_decrement_is_the_suboptimality(
     (direction,) = problem.points(1, seed=1)
     point = optimum * (1 + size * direction)
     point[:, 3:] += size * direction[:, 3:]
-    left = support.decrement(objective, point, objective.loss_gradient(point)[1])
+    left = support.decrement(objective, Evaluated.at(objective, point))
     excess = (problem.value(point) - least).astype(float)
     moved = objective.by_problem(np.abs(point - optimum)) > 0
     assert moved.any()
@@ -207,7 +208,7 @@ def test_the_decrement_counts_coefficients_that_should_not_be_0(loss, penalty, f
     for k, j in np.argwhere(optimum[:, :3]):
         point = optimum.copy()
         point[k, j] = 0.0
-        left = support.decrement(objective, point, objective.loss_gradient(point)[1])
+        left = support.decrement(objective, Evaluated.at(objective, point))
         excess = problem.value(point) - least
         assert left.max() > 0.3 * excess.max()
 

@@ -40,6 +40,7 @@ from sk_softmax._solvers import (
     working_set,
 )
 from sk_softmax._solvers.certificate import kkt_violation
+from sk_softmax._solvers.evaluated import Evaluated
 from sk_softmax._solvers.gauge import best_shift
 from sk_softmax._solvers.orthants import by_orthants
 from sk_softmax._solvers.run import Run
@@ -389,21 +390,23 @@ def test_violators_enter_with_the_sign_in_which_the_objective_falls(penalty):
     problem = make_problem("softmax", penalty, "CSR", C=1.0)
     objective = problem.objective()
     start = objective.null_point()
-    loss, gradient = objective.loss_gradient(start)
+    at = Evaluated.at(objective, start)
+    _, loss, gradient = at
     violates = kkt_violation(objective, start, gradient) > 0
     violates[:, objective.p :] = False
     assert violates[:, : objective.p].sum() > 1
     entering = violates & (np.arange(violates.size).reshape(violates.shape) % 2 == 0)
-    steps, point = newton_on_support(
-        objective, start, 1e-9, np.zeros(1), 1, np.zeros(1), entering=entering
+    steps, end = newton_on_support(
+        objective, at, 1e-9, np.zeros(1), 1, np.zeros(1), entering=entering
     )
+    point = end.point
     assert steps == 1
     moved = point[:, : objective.p] != 0
     assert moved.any()
     assert (moved <= entering[:, : objective.p]).all()
     assert (point[:, : objective.p] * gradient[:, : objective.p] <= 0).all()
     assert objective.loss_gradient(point)[0] + objective.penalty(point) < loss
-    assert newton_on_support(objective, start, 1e-9, np.zeros(1), 1, np.zeros(1))[0] == 0
+    assert newton_on_support(objective, at, 1e-9, np.zeros(1), 1, np.zeros(1))[0] == 0
 
 
 @pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])

@@ -16,6 +16,7 @@ from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
 from . import certificate
+from .evaluated import Evaluated
 from .run import Run
 from .solution import Control, Solution
 from .working_set import on_working_sets
@@ -35,25 +36,25 @@ def lbfgs_on_set(
     control: Control,
     part: Objective,
     active: Array,
-    point: Array,
+    start: Evaluated,
     working: Array,
     curvature: Array,
-) -> tuple[int, Array, bool]:
+) -> tuple[int, Evaluated, bool]:
     """L-BFGS-B on the coordinates of ``working``; iterations, where they lead, always True."""
-    stage = _Stage(control, part, active, point, working, curvature)
+    stage = _Stage(control, part, active, start, working, curvature)
     stage.minimise()
-    return stage.iterations, stage.point(), True
+    return stage.iterations, stage.end(), True
 
 
 class _Stage:
-    """L-BFGS-B on the coordinates of ``working`` (a mask (K, q)) from ``origin``."""
+    """L-BFGS-B on the coordinates of ``working`` (a mask (K, q)) from ``start``."""
 
     def __init__(
         self,
         control: Control,
         part: Objective,
         active: Array,
-        origin: Array,
+        start: Evaluated,
         working: Array,
         curvature: Array,
     ) -> None:
@@ -67,16 +68,17 @@ class _Stage:
         self.lambda1 = np.broadcast_to(part.lambda1[:, None], working.shape)[self.penalised]
         self.iterations = 0
         # in the centred coordinates an intercept moves by itself
-        self.centred_origin = centred = self.centring.apply(origin)
+        self.centred_origin = centred = self.centring.apply(start.point)
         w = (centred / self.scale)[self.penalised]
         self.x = np.concatenate(
             [np.maximum(w, 0), np.maximum(-w, 0), (centred / self.scale)[self.free]]
         )
         self.inner: float | None = None
+        self.latest = self.x.copy(), start  # what was evaluated last
 
-    def point(self) -> Array:
-        """The point (K, q) at the latest iterate."""
-        return self._point(self.x)
+    def end(self) -> Evaluated:
+        """Where the iterations led."""
+        return self._evaluated(self.x)
 
     def minimise(self) -> None:
         a = self.lambda1.size
@@ -108,10 +110,14 @@ class _Stage:
         point[self.free] = x[2 * a :] * self.scale[self.free]
         return self.centring.undo(point)
 
+    def _evaluated(self, x: Array) -> Evaluated:
+        if not np.array_equal(x, self.latest[0]):
+            self.latest = x.copy(), Evaluated.at(self.part, self._point(x))
+        return self.latest[1]
+
     def _evaluate(self, x: Array) -> tuple[float, Array]:
         part, a = self.part, self.lambda1.size
-        point = self._point(x)
-        loss, gradient = part.loss_gradient(point)
+        point, loss, gradient = self._evaluated(x)
         ridge = part.ridge(point)
         scale = self.scale[self.penalised]
         absolute = float((self.lambda1 * scale * (x[:a] + x[a : 2 * a])).sum())
@@ -119,7 +125,6 @@ class _Stage:
         # the ridge pulls on the coefficients alone, so only the loss's gradient is centred
         pulled = (self.centring.pull(gradient) + ridge) * self.scale
         slope = pulled[self.penalised]
-        self.latest = (point, gradient)
         return value, np.concatenate(
             [slope + self.lambda1 * scale, -slope + self.lambda1 * scale, pulled[self.free]]
         )
@@ -127,7 +132,7 @@ class _Stage:
     def _iterated(self, intermediate_result: Any) -> None:
         """At every accepted iterate: stop once the set is solved well beyond what it was."""
         self.iterations += 1
-        point, gradient = self.latest
+        point, _, gradient = self.latest[1]
         violation = certificate.kkt_violation(self.part, point, gradient) * self.scale
         worst = float(np.abs(violation[self.penalised | self.free]).max(initial=0.0))
         solved = self.inner is not None and worst <= self.inner

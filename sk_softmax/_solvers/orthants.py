@@ -12,6 +12,7 @@ from .._design.csr import CSRDesign
 from .._objective import Objective
 from .._typing import Array
 from . import cost
+from .evaluated import Evaluated
 from .solution import Control
 from .support import newton_on_support
 
@@ -28,17 +29,17 @@ def newton_on_set(
     control: Control,
     part: Objective,
     active: Array,
-    point: Array,
+    start: Evaluated,
     working: Array,
     curvature: Array,
-) -> tuple[int, Array, bool]:
+) -> tuple[int, Evaluated, bool]:
     """A Newton step on the non-zeros and on the violators in ``working``; as `working_set.Improve`.
 
     One alone: then the set is chosen anew, for other violators and for signs that were wrong.
     """
-    steps, point = newton_on_support(
+    steps, end = newton_on_support(
         part,
-        point,
+        start,
         control.tol,
         control.goal[active],
         max_iter=1,
@@ -46,4 +47,4 @@ def newton_on_set(
         ended=partial(control.end, active),
         entering=working,
     )
-    return steps, point, False
+    return steps, end, False

@@ -25,6 +25,7 @@ from .._preconditioner.rows import stratified_rows
 from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
+from .evaluated import Evaluated
 from .l1_in_cache import l1_fits_in_cache, prox_newton_in_cache
 from .orthants import by_orthants, newton_on_set
 from .run import Run
@@ -65,10 +66,10 @@ def _improve(
     control: Control,
     part: Objective,
     active: Array,
-    point: Array,
+    start: Evaluated,
     working: Array,
     curvature: Array,
-) -> tuple[int, Array, bool]:
+) -> tuple[int, Evaluated, bool]:
     """Proximal Newton steps on the coordinates of ``working``.
 
     How many, where they lead, and whether the last changed no sign.
@@ -76,35 +77,36 @@ def _improve(
     sizes = working.sum(axis=1)
     sparse = isinstance(part.design, CSRDesign)
     if not sparse and (sizes.sum() if part.coupled else sizes.max()) > LARGEST_SUPPORT:
-        return lbfgs_on_set(control, part, active, point, working, curvature)
-    sample = None if sparse else _sample(part, point, int(sizes.sum()))
+        return lbfgs_on_set(control, part, active, start, working, curvature)
+    sample = None if sparse else _sample(part, start.point, int(sizes.sum()))
     scale = np.where(working, 1 / np.sqrt(curvature), 0.0)
-    loss, gradient = part.loss_gradient(point)
+    at = start
     enough, settled, hessians, before = None, False, None, np.inf
     caution = np.zeros(part.n_problems, dtype=np.int64)
     left = min(STEPS, control.max_iter)
     for steps in range(left):
-        violation = certificate.kkt_violation(part, point, gradient) * scale
+        violation = certificate.kkt_violation(part, at.point, at.gradient) * scale
         worst = float(violation.max(initial=0.0))
         enough = INNER * worst if enough is None else enough
         if settled or (steps and worst <= enough):
-            return steps, point, settled
+            return steps, at, settled
         control.begin()
         if sparse:
-            moved = _cautious_step(part, point, loss, gradient, working, caution)
+            moved = _cautious_step(part, at, working, caution)
         else:
             if hessians is None or worst > SHRINKS * before:
-                hessians = _hessians(part, point, working, sample)
+                hessians = _hessians(part, at.point, working, sample)
             before = worst
-            step = _dense_step(part, point, gradient, working, hessians)
-            moved = _line_search(part, point, loss, *step)
+            step = _dense_step(part, at, working, hessians)
+            moved = _line_search(part, at, *step)
         if moved is not None:
-            settled = bool((np.sign(moved[0]) == np.sign(point))[:, : part.p].all())
-            point, loss, gradient = moved
-        stopped = control.end(active, partial(np.copy, point))
+            signs, before_it = np.sign(moved.point), np.sign(at.point)
+            settled = bool((signs == before_it)[:, : part.p].all())
+            at = moved
+        stopped = control.end(active, partial(np.copy, at.point))
         if stopped or moved is None:
-            return steps + 1, point, moved is None
-    return left, point, settled
+            return steps + 1, at, moved is None
+    return left, at, settled
 
 
 @dataclass
@@ -160,26 +162,24 @@ def _hessians(
     return matrices
 
 
-def _dense_step(
-    part: Objective, point: Array, gradient: Array, working: Array, hessians: list[Array]
-) -> _Step:
+def _dense_step(part: Objective, at: Evaluated, working: Array, hessians: list[Array]) -> _Step:
     """To the minimiser of the model with the Hessians of the working set."""
-    slope = Centring(part.center).pull(gradient)
+    point, slope = at.point, Centring(part.center).pull(at.gradient)
     step, promised = np.zeros_like(point), np.zeros(part.n_problems)
     for c, (group, H) in enumerate(zip(part.groups, hessians, strict=True)):
         mask = working[group]
         model = _Model.of(part, group, mask, point, slope)
-        d, at = np.zeros(model.w.size), model.slope.copy()
+        d, slope_there = np.zeros(model.w.size), model.slope.copy()
         for tol, most in _efforts(model, d, SWEEPS):
-            descend(H, at, model.w, model.lambda1, model.lambda2, tol, most, d)
+            descend(H, slope_there, model.w, model.lambda1, model.lambda2, tol, most, d)
         step[group] = _on_mask(mask, d)
         promised[c] = model.fall(d)
     return step, promised
 
 
 def _cautious_step(
-    part: Objective, point: Array, loss: Array, gradient: Array, working: Array, caution: Array
-) -> tuple[Array, Array, Array] | None:
+    part: Objective, at: Evaluated, working: Array, caution: Array
+) -> Evaluated | None:
     """A step on a CSR design, as `_line_search` returns it.
 
     A row that the model calls all but certain has next to no curvature, even if its label says
@@ -189,16 +189,16 @@ def _cautious_step(
 
     ``caution`` : ndarray of shape (m,), int, says which share of `MIXED`; changed.
     """
-    value, most = loss + part.penalty(point), len(MIXED) - 1
-    step, promised = np.zeros_like(point), np.full(part.n_problems, np.inf)
+    value, most = at.loss + part.penalty(at.point), len(MIXED) - 1
+    step, promised = np.zeros_like(at.point), np.full(part.n_problems, np.inf)
     while True:
         asked = promised > value  # more than F, which is not negative
-        _sparse_step(part, point, gradient, working, caution, asked, step, promised)
+        _sparse_step(part, at, working, caution, asked, step, promised)
         asked = (promised > value) & (caution < most)
         if not asked.any():
-            moved = _line_search(part, point, loss, step, promised)
+            moved = _line_search(part, at, step, promised)
             if moved is not None:
-                kept = value - moved[1] - part.penalty(moved[0]) >= KEPT * promised
+                kept = value - moved.loss - part.penalty(moved.point) >= KEPT * promised
                 caution[kept & (caution > 0)] -= 1
                 return moved
             if (caution == most).all():
@@ -209,8 +209,7 @@ def _cautious_step(
 
 def _sparse_step(
     part: Objective,
-    point: Array,
-    gradient: Array,
+    at: Evaluated,
     working: Array,
     caution: Array,
     asked: Array,
@@ -222,7 +221,7 @@ def _sparse_step(
     ``step`` (K, q) and ``promised`` (m,) are changed for these.
     """
     assert isinstance(part.design, CSRDesign)
-    state = part.logit_state(point, part.per_output(np.take(MIXED, caution))).T
+    state = part.logit_state(at.point, part.per_output(np.take(MIXED, caution))).T
     s = part.target.s
     Q = np.ascontiguousarray(state * s if part.coupled else state)
     inverse = np.zeros(s.size)
@@ -233,7 +232,7 @@ def _sparse_step(
         group = part.groups[c]
         mask = working[group]
         outputs, features = np.nonzero(mask)
-        model = _Model.of(part, group, mask, point, gradient)
+        model = _Model.of(part, group, mask, at.point, at.gradient)
         d, curvature = np.zeros(model.w.size), np.full(model.w.size, -1.0)
         U, t = np.zeros_like(Q[group]), np.zeros(s.size)
         for tol, most in _efforts(model, d, SPARSE_SWEEPS):
@@ -270,21 +269,18 @@ def _on_mask(mask: Array, values: Array) -> Array:
     return result
 
 
-def _line_search(
-    part: Objective, point: Array, loss: Array, step: Array, promised: Array
-) -> tuple[Array, Array, Array] | None:
-    """Point, loss and gradient as far along ``step`` as F falls enough; None: nowhere."""
+def _line_search(part: Objective, at: Evaluated, step: Array, promised: Array) -> Evaluated | None:
+    """As far along ``step`` as F falls enough; None: nowhere."""
     centring = Centring(part.center)
-    centred = centring.apply(point)
-    value = loss + part.penalty(point)
+    centred = centring.apply(at.point)
+    value = at.loss + part.penalty(at.point)
     length = np.ones(part.n_problems)
     for _ in range(HALVINGS):
         trial = centred + part.per_output(length) * step
-        trial = centring.undo(trial)
-        trial_loss, gradient = part.loss_gradient(trial)
-        there = trial_loss + part.penalty(trial)
-        falls = there <= value - ARMIJO * length * promised + ROUNDING * np.abs(value)
+        there = Evaluated.at(part, centring.undo(trial))
+        reached = there.loss + part.penalty(there.point)
+        falls = reached <= value - ARMIJO * length * promised + ROUNDING * np.abs(value)
         if falls.all():
-            return trial, trial_loss, gradient
+            return there
         length[~falls] *= 0.5
     return None

@@ -7,6 +7,7 @@ import numpy as np
 from .._objective import Objective
 from .._typing import Array
 from . import certificate
+from .evaluated import Evaluated
 from .solution import Control, Solution, Status, answer
 
 SEPARATED = 1e-3  # KKT violation from which unpenalised classes are looked at for separation
@@ -66,6 +67,11 @@ class Run:
         if self.objective.coupled or problems.size == self.objective.n_problems:
             return self.objective
         return self.objective.take_outputs(problems)
+
+    def at(self, problems: Array) -> Evaluated:
+        """Where ``problems`` are."""
+        rows = self.rows(problems)
+        return Evaluated(self.point[rows], self.loss[problems], self.gradient[rows])
 
     def accept(
         self,

@@ -23,7 +23,7 @@ from .._preconditioner.changes import Centring
 from .._typing import Array
 from .certificate import kkt_violation
 from .conjugate_gradient import CERTAIN
-from .gauge import best_shift
+from .evaluated import Evaluated
 from .support_cg import support_of
 from .support_step import PenalisedHessians, newton_step
 
@@ -38,22 +38,22 @@ ROUNDING = 64 * np.finfo(float).eps
 
 def newton_on_support(
     objective: Objective,
-    point: Array,
+    start: Evaluated,
     tol: float,
     goal: Array,
     max_iter: int,
     enough: Array,
     ended: Callable[[Callable[[], Array]], bool] | None = None,
     entering: Array | None = None,
-) -> tuple[int, Array]:
-    """Move ``point`` to the optimum on its own non-zeros, as far as their signs allow.
+) -> tuple[int, Evaluated]:
+    """Move from ``start`` to the optimum on its own non-zeros, as far as their signs allow.
 
     And on those coordinates at 0 that are ``entering``, while they violate the KKT conditions.
 
     Parameters
     ----------
     objective : Objective
-    point : ndarray of shape (K, q)
+    start : Evaluated
     tol : float
         KKT violation allowed.
     goal : ndarray of shape (m,)
@@ -70,65 +70,60 @@ def newton_on_support(
     Returns
     -------
     steps : int
-    point : ndarray of shape (K, q)
+    end : Evaluated
     """
-    point = best_shift(objective, point)
-    loss, gradient = objective.loss_gradient(point)
+    at = start.shifted(objective)
     live = np.ones(objective.n_problems, dtype=bool)
     limit = min(STEPS, max_iter)
     hessians, before = None, np.inf
     for steps in range(limit):
-        signs = _orthant(objective, point, gradient, entering)
-        support, slope = _support_and_slope(objective, point, gradient, signs)
-        live &= ~_enough(objective, point, slope, loss, tol, goal)
+        signs = _orthant(objective, at, entering)
+        support, slope = _support_and_slope(objective, at, signs)
+        live &= ~_enough(objective, at, slope, tol, goal)
         live &= objective.largest_by_problem(np.abs(slope)) > enough
         if not live.any():
-            return steps, point
+            return steps, at
         size = float(np.abs(slope[objective.per_output(live)[:, 0]]).max())
         if hessians is None or size > SHRINKS * before or not hessians.cover(support):
-            hessians = PenalisedHessians.at(objective, point, support, slope)
+            hessians = PenalisedHessians.at(objective, at.point, support, slope)
         before = size
-        step = newton_step(objective, point, signs, slope, hessians)
+        step = newton_step(objective, at.point, signs, slope, hessians)
         step = np.where(objective.per_output(live), step, 0.0)
-        point, loss, gradient, live = _line_search(
-            objective, point, loss, gradient, signs, slope, step, live
-        )
+        at, live = _line_search(objective, at, signs, slope, step, live)
         if not live.any():
-            return steps, point
-        if ended is not None and ended(partial(np.copy, point)):
-            return steps + 1, point
-    return limit, point
+            return steps, at
+        if ended is not None and ended(partial(np.copy, at.point)):
+            return steps + 1, at
+    return limit, at
 
 
-def _enough(
-    objective: Objective, point: Array, slope: Array, loss: Array, tol: float, goal: Array
-) -> Array:
+def _enough(objective: Objective, at: Evaluated, slope: Array, tol: float, goal: Array) -> Array:
     """Which problems' duality gaps the slope on the support keeps below the goal, (m,).
 
     For lambda2 > 0 the gap is sum slope^2 / (2 lambda2) there; else the dual point is scaled by
     1 / (1 + max |slope| / lambda1), which costs about that share of F.
     """
     largest = objective.largest_by_problem(np.abs(slope))
-    gap = np.abs(objective.by_problem(slope * point))
+    gap = np.abs(objective.by_problem(slope * at.point))
     ridge = objective.lambda2 > 0
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         squares = objective.by_problem(slope**2) / (2 * objective.lambda2)
-        scaled = largest / objective.lambda1 * (loss + objective.penalty(point))
+        scaled = largest / objective.lambda1 * (at.loss + objective.penalty(at.point))
     gap += np.where(ridge, squares, scaled)
     return (gap <= ENOUGH * goal) & (largest <= ENOUGH * tol)
 
 
-def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
-    """How far F could still fall by its quadratic model at ``point``, (m,).
+def decrement(objective: Objective, at: Evaluated) -> Array:
+    """How far F could still fall by its quadratic model, (m,).
 
     Newton's decrement on the support, and what each violator at 0 could gain by itself.
     """
-    signs = np.sign(point)
-    support, slope = _support_and_slope(objective, point, gradient, signs)
+    point, signs = at.point, np.sign(at.point)
+    support, slope = _support_and_slope(objective, at, signs)
     hessians = PenalisedHessians.at(objective, point, support)
     step = newton_step(objective, point, signs, slope, hessians, *CERTAIN, damped=False)
     on_support = -objective.by_problem(Centring(objective.center).pull(slope) * step) / 2
-    violation = np.where(support, 0.0, kkt_violation(objective, point, gradient))
+    violation = np.where(support, 0.0, kkt_violation(objective, point, at.gradient))
     curvature = objective.curvature(objective.logit_state(point))
     curvature[:, : objective.p] += objective.lambda2.reshape(-1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,58 +131,53 @@ def decrement(objective: Objective, point: Array, gradient: Array) -> Array:
     return np.abs(on_support) + objective.by_problem(gain)
 
 
-def _orthant(objective: Objective, point: Array, gradient: Array, entering: Array | None) -> Array:
+def _orthant(objective: Objective, at: Evaluated, entering: Array | None) -> Array:
     """Signs (K, q) of the coordinates; 0 where they stay at 0."""
-    signs = np.sign(point)
+    signs = np.sign(at.point)
     if entering is not None:
-        violates = np.abs(gradient) > objective.lambda1.reshape(-1, 1)
-        violates &= entering & (point == 0)
+        violates = np.abs(at.gradient) > objective.lambda1.reshape(-1, 1)
+        violates &= entering & (at.point == 0)
         violates[:, objective.p :] = False
-        signs[violates] = -np.sign(gradient[violates])
+        signs[violates] = -np.sign(at.gradient[violates])
     return signs
 
 
-def _support_and_slope(
-    objective: Objective, point: Array, gradient: Array, signs: Array
-) -> tuple[Array, Array]:
+def _support_and_slope(objective: Objective, at: Evaluated, signs: Array) -> tuple[Array, Array]:
     """Mask of the coordinates that move, and F's derivative by them (0 elsewhere); (K, q)."""
     support = support_of(objective, signs)
-    slope = gradient + objective.ridge(point)
+    slope = at.gradient + objective.ridge(at.point)
     slope[:, : objective.p] += objective.lambda1.reshape(-1, 1) * signs[:, : objective.p]
     return support, np.where(support, slope, 0.0)
 
 
 def _line_search(
     objective: Objective,
-    point: Array,
-    loss: Array,
-    gradient: Array,
+    at: Evaluated,
     signs: Array,
     slope: Array,
     step: Array,
     live: Array,
-) -> tuple[Array, Array, Array, Array]:
-    """Move along ``step`` in the orthant of ``signs``; point, loss, gradient, who moved.
+) -> tuple[Evaluated, Array]:
+    """Move along ``step`` in the orthant of ``signs``; where to, and who moved.
 
     As in `newton`: F must fall, or where its change is lost in rounding, its slope must shrink.
     """
     p = objective.p
     centring = Centring(objective.center)
-    centred = centring.apply(point)
-    value = loss + objective.penalty(point)
+    centred = centring.apply(at.point)
+    value = at.loss + objective.penalty(at.point)
     size = objective.largest_by_problem(np.abs(slope))
     length = np.ones(objective.n_problems)
     for _ in range(HALVINGS):
         trial = centred + objective.per_output(length) * step
         coef = trial[:, :p]
         coef[np.sign(coef) != signs[:, :p]] = 0.0
-        trial = centring.undo(trial)
-        new_loss, new_gradient = objective.loss_gradient(trial)
-        new_value = new_loss + objective.penalty(trial)
-        fall = objective.by_problem(slope * (trial - point))
+        there = Evaluated.at(objective, centring.undo(trial))
+        new_value = there.loss + objective.penalty(there.point)
+        fall = objective.by_problem(slope * (there.point - at.point))
         falls = new_value <= value + ARMIJO * np.minimum(fall, 0.0)
         lost = np.abs(new_value - value) <= ROUNDING * np.abs(value)
-        _, new_slope = _support_and_slope(objective, trial, new_gradient, np.sign(trial))
+        _, new_slope = _support_and_slope(objective, there, np.sign(there.point))
         shrinks = objective.largest_by_problem(np.abs(new_slope)) <= SHRINK * size
         accepted = live & np.where(lost, shrinks, falls)
         hopeless = ~live | (lost & ~accepted)
@@ -195,9 +185,9 @@ def _line_search(
             break
         length[~accepted & ~hopeless] *= 0.5
     take = objective.per_output(accepted)
-    return (
-        np.where(take, trial, point),
-        np.where(accepted, new_loss, loss),
-        np.where(take, new_gradient, gradient),
-        accepted,
+    end = Evaluated(
+        np.where(take, there.point, at.point),
+        np.where(accepted, there.loss, at.loss),
+        np.where(take, there.gradient, at.gradient),
     )
+    return end, accepted

@@ -13,6 +13,7 @@ from .._objective import Objective
 from .._preconditioner.make import null_curvature
 from .._typing import Array
 from . import certificate
+from .evaluated import Evaluated
 from .gauge import best_shift
 from .run import Run
 from .solution import Control, Status
@@ -28,9 +29,11 @@ LAST = 1.05  # the same, up to which the set may well be the last
 ENOUGH = 0.01  # of the violation before, down to which another set is solved
 
 # From a control, the objective of the problems that are open on some features, the problems'
-# numbers, the point there, the mask of the working set, and the curvature at the null model:
+# numbers, where they are, the mask of the working set, and the curvature at the null model:
 # iterations made, where they lead, and whether Newton steps on the non-zeros should follow.
-Improve = Callable[[Control, Objective, Array, Array, Array, Array], tuple[int, Array, bool]]
+Improve = Callable[
+    [Control, Objective, Array, Evaluated, Array, Array], tuple[int, Evaluated, bool]
+]
 
 
 def on_working_sets(run: Run, improve: Improve) -> None:
@@ -45,9 +48,8 @@ def on_working_sets(run: Run, improve: Improve) -> None:
         part, rows = run.part(active), run.rows(active)
         working = _working_set(part, run.point[rows], run.gradient[rows], curvature[rows])
         finish = failures > 0  # by Newton steps, before anything is called the best there is
-        point, finished = _solve_on(run, part, active, working, curvature[rows], improve, finish)
-        loss, gradient = part.loss_gradient(point)
-        run.accept(active, point, loss, gradient)
+        there, finished = _solve_on(run, part, active, working, curvature[rows], improve, finish)
+        run.accept(active, *there)
         run.note_state("working set", working=int(working.sum()))
         if control.stopped:
             break
@@ -69,8 +71,8 @@ def _certify_by_decrement(run: Run) -> None:
     feature huge, rounding alone keeps it from closing.
     """
     active = run.open
-    part, rows = run.part(active), run.rows(active)
-    left = decrement(part, run.point[rows], run.gradient[rows])
+    part = run.part(active)
+    left = decrement(part, run.at(active))
     near = left <= run.control.goal[active]
     small = run.optimality[active] <= run.control.tol
     run.finish(active[near & small], Status.CONVERGED)
@@ -106,8 +108,8 @@ def _solve_on(
     curvature: Array,
     improve: Improve,
     finish: bool,
-) -> tuple[Array, bool]:
-    """The point (K, q) with the coordinates of ``working`` improved, the others 0.
+) -> tuple[Evaluated, bool]:
+    """A point with the coordinates of ``working`` improved, the others 0.
 
     And whether Newton steps on the non-zeros have followed: where signs have settled, or where
     the caller asks to ``finish``.
@@ -131,7 +133,8 @@ def _solve_on(
         return point
 
     control = run.control.within(among_all, run.control.max_iter - run.iterations)
-    there = run.point[rows][:, kept]
+    at = run.at(active)
+    there = Evaluated(at.point[:, kept], at.loss, at.gradient[:, kept])
     done, there, settled = improve(
         control, small, active, there, working[:, kept], curvature[:, kept]
     )
@@ -152,4 +155,6 @@ def _solve_on(
             partial(control.end, active),
         )
         run.count(active, done)
-    return restored(there), follows
+    if small is part:
+        return there.shifted(part), follows
+    return Evaluated.at(part, restored(there.point)), follows
