@@ -23,6 +23,7 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 MODULES = (
     "_curvature.hessians",
     "_curvature.outputs",
+    "_curvature.supports",
     "_design.chunks",
     "_design.csr",
     "_design.dense",

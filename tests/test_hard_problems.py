@@ -489,7 +489,7 @@ def test_a_sparse_fit_by_orthants_is_certified(hard, model, l1_ratio, explicit):
         out_of_cache(changed)
         changed.setattr(orthants, "LARGE", 0)
         if not explicit:
-            changed.setattr(support_step, "LARGEST_SPARSE_SUPPORT", 0)
+            changed.setattr(support_step, "SMALL_SUPPORT", 0)
         assert_a_sparse_fit_is_certified(hard, model, l1_ratio)
 
 

@@ -339,6 +339,33 @@ def test_the_hessian_on_a_support_is_a_part_of_the_whole(
 @over_losses
 @over_storage
 @over_intercepts
+@pytest.mark.parametrize("units", [1.0, 1e-20, 1e9])
+def test_a_sampled_hessian_in_single_precision(loss, storage, fit_intercept, units, monkeypatch):
+    """Of softmax; whatever the features' units, and still positive semidefinite."""
+    problem = make_problem(loss, "none", storage, fit_intercept, n=200)
+    point = next(problem.points(1))
+    X = problem.dense() * np.array([units, 1, 1, 1])
+    problem = replace(problem, X=sparse.csr_matrix(X) if sparse.issparse(problem.X) else X)
+    point[:, 0] /= units
+    objective = problem.objective()
+    rng = np.random.default_rng(0)
+    rows = np.flatnonzero(rng.random(200) < 0.5)
+    scale = rng.uniform(1, 3, rows.size)
+    support = rng.random(point.shape) < 0.7
+    exact = objective.hessian_on(point, support, rows, scale)
+    monkeypatch.setattr(supports, "LARGE", 0)
+    found = objective.sampled_hessian_on(point, support, rows, scale)
+    for H, G in zip(found, exact, strict=True):
+        unit = np.sqrt(G.diagonal())
+        H, G = H / np.outer(unit, unit), G / np.outer(unit, unit)
+        np.testing.assert_allclose(H, G, rtol=0, atol=1e-5)
+        assert np.array_equal(H, G) == (not objective.coupled)
+        assert np.linalg.eigvalsh(H).min() > -1e-15
+
+
+@over_losses
+@over_storage
+@over_intercepts
 def test_curvature_is_the_diagonal_of_the_hessian(loss, storage, fit_intercept, monkeypatch):
     monkeypatch.setattr(dense, "BLOCK_BYTES", 8 * 4 * 16)  # several blocks
     objective = make_problem(loss, "l2", storage, fit_intercept).objective()

@@ -22,6 +22,7 @@ from problems import as_in_a_fit as _as_in_a_fit  # noqa: F401  (an autouse fixt
 from scipy import sparse
 from sklearn.datasets import load_digits, load_wine, make_classification
 
+from sk_softmax._curvature import supports
 from sk_softmax._design import chunks
 from sk_softmax._objective import Objective
 from sk_softmax._preconditioner import make as preconditioner_make
@@ -357,11 +358,51 @@ def test_newton_on_a_support_by_the_classes_own_hessians(
 ):
     problem = make_problem("softmax", penalty, "CSR", fit_intercept, C=C)
     direct = solve(problem.objective(), tol=TIGHT)
-    monkeypatch.setattr(support_step, "LARGEST_SPARSE_SUPPORT", 0)
+    monkeypatch.setattr(support_step, "SMALL_SUPPORT", 0)
     out_of_cache(monkeypatch)
-    solved = spy(support_cg.ByClass, "step")
+    solved = spy(support_cg.ByBlock, "step")
     result = solve(problem.objective(), solver, tol=TIGHT)
     assert solved
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+@over_nonsmooth
+@over_intercepts
+@over_both
+@pytest.mark.parametrize("storage", ["C", "float32"])
+@pytest.mark.parametrize("C", [0.3, 1e3])
+def test_newton_on_a_support_by_a_sample_of_the_rows(
+    penalty, fit_intercept, solver, storage, C, monkeypatch, spy
+):
+    problem = make_problem("softmax", penalty, storage, fit_intercept, n=400, C=C)
+    direct = solve(problem.objective(), tol=TIGHT)
+    monkeypatch.setattr(support_step, "SMALL_SUPPORT", 0)
+    monkeypatch.setattr(support_cg, "PRODUCTS", -1e9)
+    monkeypatch.setattr(supports, "LARGE", 0)
+    out_of_cache(monkeypatch)
+    sampled = spy(Objective, "sampled_hessian_on")
+    solved = spy(support_cg.ByBlock, "step")
+    result = solve(problem.objective(), solver, tol=TIGHT)
+    assert sampled
+    assert solved
+    assert_certified(problem, result, TIGHT)
+    assert_same_value(result, direct)
+
+
+@over_three_losses
+@over_nonsmooth
+def test_newton_steps_follow_where_coordinate_descent_does_not_end(loss, penalty, monkeypatch, spy):
+    problem = make_problem(loss, penalty, n=300, p=6, C=5.0)
+    X = problem.X + 3 * problem.X[:, :1]  # correlated
+    problem = replace(problem, X=X)
+    direct = solve(problem.objective(), "lbfgs", tol=TIGHT)
+    out_of_cache(monkeypatch)
+    monkeypatch.setattr(prox_newton, "SWEEPS", 2)
+    monkeypatch.setattr(prox_newton, "EXACT", 0.0)
+    finished = spy(working_set, "newton_on_support")
+    result = solve(problem.objective(), "newton", tol=TIGHT)
+    assert finished
     assert_certified(problem, result, TIGHT)
     assert_same_value(result, direct)
 
@@ -375,7 +416,7 @@ def test_newton_on_orthants(penalty, fit_intercept, C, explicit, monkeypatch, sp
     direct = solve(problem.objective(), "lbfgs", tol=TIGHT)
     monkeypatch.setattr(orthants, "LARGE", 0)
     if not explicit:
-        monkeypatch.setattr(support_step, "LARGEST_SPARSE_SUPPORT", 0)
+        monkeypatch.setattr(support_step, "SMALL_SUPPORT", 0)
     out_of_cache(monkeypatch)
     steps = spy(orthants, "newton_on_support")
     result = solve(problem.objective(), tol=TIGHT)

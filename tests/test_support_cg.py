@@ -7,13 +7,16 @@ import pytest
 from problems import make_problem
 
 from sk_softmax._preconditioner.changes import Centring
+from sk_softmax._preconditioner.rows import support_sample
 from sk_softmax._solvers import cost, support_cg
 from sk_softmax._solvers.support_cg import (
-    ByClass,
+    ByBlock,
     ByCoordinate,
     added_curvature,
     damping,
+    fill_intercept,
     iterative_step,
+    rows_worth_variables,
 )
 
 EXACT = 1e-12, 1000
@@ -22,8 +25,9 @@ EXACT = 1e-12, 1000
 class Case:
     """A point with zeros, its support, the slope there and what is added to the Hessian."""
 
-    def __init__(self, loss="softmax", storage="CSR", fit_intercept=True, seed=0):
-        problem = make_problem(loss, "elastic net", storage, fit_intercept, n=120, p=9)
+    def __init__(self, loss="softmax", storage="CSR", fit_intercept=True, seed=0, n=120, unseen=0):
+        problem = make_problem(loss, "elastic net", storage, fit_intercept, n=n, p=9)
+        problem.X[:unseen, 0] = 0.0
         self.objective = objective = problem.objective()
         rng = np.random.default_rng(seed)
         self.point = 0.3 * rng.normal(size=(objective.K, objective.q))
@@ -35,7 +39,7 @@ class Case:
         self.added = added_curvature(objective, self.point, None) + 0.01
 
     def change(self, by_class):
-        of = ByClass.at if by_class else ByCoordinate.at
+        of = ByBlock.by_class if by_class else ByCoordinate.at
         known = (self.support,) if by_class else ()
         return of(self.objective, self.point, *known, self.added)
 
@@ -92,6 +96,70 @@ def test_by_coordinate_each_curvature_is_1():
 def test_by_class_over_csr_and_for_softmax_alone(loss, storage):
     found = Case(loss, storage).change(True)
     assert (found is not None) == (loss == "softmax" and storage == "CSR")
+
+
+@pytest.mark.parametrize("rows", [120, 2000])
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+@pytest.mark.parametrize("storage", ["C", "CSR"])
+def test_by_sample_over_many_dense_rows_and_for_softmax_alone(loss, storage, rows, monkeypatch):
+    monkeypatch.setattr(support_cg, "PRODUCTS", -1e9)
+    case = Case(loss, storage, n=rows)
+    found = ByBlock.by_sample(case.objective, case.point, case.support, case.added)
+    assert (found is not None) == (loss == "softmax" and storage == "C" and rows == 2000)
+
+
+def test_by_sample_where_it_saves_a_hessian(monkeypatch):
+    objective = Case(storage="C", n=2000).objective
+    rows = support_sample(objective, 20)
+    some, every = (cost.support_hessian(20, m) for m in (rows, 2000))
+    assert some < every
+    worth = (every - some) / cost.sweep(objective)
+    monkeypatch.setattr(support_cg, "PRODUCTS", worth * (1 - 1e-9))
+    assert rows_worth_variables(objective, 20) == rows
+    monkeypatch.setattr(support_cg, "PRODUCTS", worth * (1 + 1e-9))
+    assert rows_worth_variables(objective, 20) is None
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_step_by_a_sample_is_that_of_all_rows(fit_intercept, monkeypatch):
+    """The sample decides how many products it takes, not where it leads."""
+    monkeypatch.setattr(support_cg, "PRODUCTS", -1e9)
+    case = Case(storage="C", fit_intercept=fit_intercept, n=2000)
+    change = ByBlock.by_sample(case.objective, case.point, case.support, case.added)
+    products = []
+    original = support_cg.conjugate_gradient
+
+    def counted(image, rhs, tol, most):
+        def one_more(u):
+            products.append(u)
+            return image(u)
+
+        return original(one_more, rhs, tol, most)
+
+    monkeypatch.setattr(support_cg, "conjugate_gradient", counted)
+    signs = np.sign(case.point)
+    small = 1e-6 * case.slope  # none crosses 0
+    step = iterative_step(case.objective, case.point, signs, small, change, case.added, 1e-10, 1000)
+    (H,) = case.hessian()
+    if fit_intercept:
+        fill_intercept(H, np.nonzero(case.support)[1] == case.objective.p)
+    pulled = Centring(case.objective.center).pull(small)[case.support]
+    np.testing.assert_allclose(
+        H @ step[case.support], -pulled, rtol=0, atol=1e-8 * np.abs(pulled).max()
+    )
+    assert 0 < len(products) <= 30
+
+
+def test_a_feature_that_the_sample_has_not_seen_moves_too(monkeypatch):
+    monkeypatch.setattr(support_cg, "PRODUCTS", -1e9)
+    monkeypatch.setattr(
+        support_cg, "stratified_rows", lambda *_: (np.arange(200), np.full(200, 10.0))
+    )
+    case = Case(storage="C", n=2000, unseen=200)
+    change = ByBlock.by_sample(case.objective, case.point, case.support, np.zeros_like(case.added))
+    assert np.isfinite(change.scale).all()
+    u = np.random.default_rng(0).normal(size=(1, case.support.sum()))
+    assert change.step(u)[case.support].all()
 
 
 @pytest.mark.parametrize("limit", ["LARGEST_CLASSES", "SAVED"])

@@ -191,15 +191,18 @@ class Hessians(Outputs):
 def add_square(A: Array, total: Array | None = None) -> Array:
     """The upper triangle of ``total + A A'``, in half the operations of a general product.
 
+    In single precision where A is.
+
     ``total`` : ndarray of shape (q, q) in Fortran order, overwritten; None: 0.
     """
     if not A.size:
         return np.zeros((A.shape[0],) * 2) if total is None else total
+    syrk = blas.ssyrk if A.dtype == np.float32 else blas.dsyrk
     by_rows = A.flags.c_contiguous
     a = A.T if by_rows else A
     if total is None:
-        return blas.dsyrk(1.0, a, trans=by_rows)
-    return blas.dsyrk(1.0, a, trans=by_rows, beta=1.0, c=total, overwrite_c=1)
+        return syrk(1.0, a, trans=by_rows)
+    return syrk(1.0, a, trans=by_rows, beta=1.0, c=total, overwrite_c=1)
 
 
 def mirrored(upper: Array) -> Array:

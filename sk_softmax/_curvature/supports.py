@@ -1,5 +1,8 @@
 """Hessians on some of the coordinates, as L1 penalties need them."""
 
+from functools import cached_property
+from itertools import pairwise
+
 import numpy as np
 
 from .._design.chunks import block_rows, cut
@@ -7,10 +10,11 @@ from .._design.csr import CSRDesign
 from .._kernels.curvature import fold_and_centre
 from .._kernels.hessian import dense_support_hessian
 from .._typing import Array
-from .hessians import TILED, Hessians, mirrored
+from .hessians import GRAM_ROWS, TILED, Hessians, add_square, mirrored
 
 FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole one
 MOSTLY = 0.7  # of the coordinates, from which that is worth it
+LARGE = 600  # coordinates from which single precision by BLAS is faster
 
 
 class SupportHessians(Hessians):
@@ -90,6 +94,53 @@ class SupportHessians(Hessians):
         self._forget_sums(shape)
         (total,) = cut(self.workers, part, n, n * entries // TILED, int(np.prod(shape)))
         return [mirrored(H[:size, :size]) for H, size in zip(total, sizes, strict=True)]
+
+    def sampled_hessian_on(
+        self, point: Array, support: Array, rows: Array, scale: Array
+    ) -> list[Array]:
+        """`hessian_on` from a sample of the rows, which leaves few of its digits.
+
+        Softmax's large ones are made in single precision, from products by BLAS.
+        """
+        if not self.coupled or np.count_nonzero(support) < LARGE:
+            return self.hessian_on(point, support, rows, scale)
+        outputs, features = np.nonzero(support)
+        ends = np.searchsorted(outputs, np.arange(self.K + 1))
+        own = [slice(*pair) for pair in pairwise(ends.tolist())]
+        unit = np.append(self._spreads, 1.0)[: self.q]
+
+        def part(chunk: slice) -> tuple[Array, ...]:
+            across, *within = (
+                np.zeros((size, size), np.float32, order="F")
+                for size in (outputs.size, *np.diff(ends))
+            )
+            for A, P, weight in self.curvature_blocks(point, rows[chunk], scale[chunk], GRAM_ROWS):
+                V = (A / unit[:, None]).astype(np.float32)[features]
+                roots = np.sqrt(weight * P * (1 - P)).astype(np.float32)
+                for k, of in enumerate(own):
+                    within[k] = add_square(V[of] * roots[k], within[k])
+                V *= (np.sqrt(weight) * P).astype(np.float32)[outputs]
+                across = add_square(V, across)
+            return across, *within
+
+        entries = outputs.size**2
+        across, *within = cut(self.workers, part, rows.size, rows.size * entries // 2, entries)
+        H = -mirrored(across).astype(np.float64)
+        for of, block in zip(own, within, strict=True):
+            H[of, of] = mirrored(block)
+        np.einsum("aa->a", H)[:] *= 1 + outputs.size * np.finfo(np.float32).eps  # still definite
+        H *= unit[features]
+        H *= unit[features][:, None]
+        return [H]
+
+    @cached_property
+    def _spreads(self) -> Array:
+        """About what the features vary by, (p,); never 0."""
+        first, second = self.moments
+        squares = second / self.target.s.sum()
+        center = first / self.target.s.sum()
+        variance = np.maximum(squares - center**2, np.finfo(float).eps * squares)
+        return np.sqrt(np.where(variance > 0, variance, 1.0))
 
     def _sparse_hessian_on(self, point: Array, support: Array, design: CSRDesign) -> Array:
         """Softmax's `hessian_on` from the products of a CSR matrix's entries."""

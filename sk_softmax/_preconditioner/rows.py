@@ -11,6 +11,8 @@ NARROW = 128  # coordinates of a class up to which all rows make its block of th
 CLASS_ROWS_A_FEATURE = 4  # for a class's block of a wide Hessian
 LARGEST_SAMPLE = 20_000  # rows for a Hessian, unless it has more than a tenth as many coordinates
 SEED = 0
+ROWS_A_COORDINATE = 8  # for a Hessian on a support, at least
+SHARE = 4  # of the rows, of which one serves then
 TINY = float(np.finfo(float).tiny)
 
 
@@ -28,6 +30,12 @@ def class_sample(objective: Objective) -> int:
         return n
     rows = max(CLASS_ROWS_A_FEATURE * q, 2000)
     return n if rows >= 0.5 * n else rows
+
+
+def support_sample(objective: Objective, coordinates: int) -> int | None:
+    """Rows worth a Hessian on so many coordinates; None: all."""
+    rows = max(ROWS_A_COORDINATE * coordinates, objective.design.n // SHARE)
+    return rows if 2 * rows <= objective.design.n else None
 
 
 def important_rows(

@@ -50,6 +50,11 @@ def hessian(objective: Objective, rows: float) -> float:
     return dense
 
 
+def support_hessian(coordinates: int, rows: int) -> float:
+    """Softmax's Hessian on a support of so many coordinates, from so many dense rows."""
+    return rows * _products(coordinates)
+
+
 def class_hessians(objective: Objective, support: Array) -> float:
     """The outputs' own Hessians on a support, a mask (K, q), and their factors; X is CSR."""
     assert isinstance(objective.design, CSRDesign)

@@ -21,7 +21,7 @@ from .._design.csr import CSRDesign
 from .._kernels.coordinate_descent import descend, descend_columns
 from .._objective import Objective
 from .._preconditioner.changes import Centring
-from .._preconditioner.rows import stratified_rows
+from .._preconditioner.rows import stratified_rows, support_sample
 from .._typing import Array
 from . import certificate
 from .bounded import lbfgs_on_set
@@ -30,15 +30,14 @@ from .l1_in_cache import l1_fits_in_cache, prox_newton_in_cache
 from .orthants import by_orthants, newton_on_set
 from .run import Run
 from .solution import Control, Solution
-from .support_step import LARGEST_SUPPORT, fill_intercept
-from .working_set import on_working_sets
+from .support_cg import fill_intercept, rows_worth_variables
+from .support_step import LARGEST_SUPPORT
+from .working_set import LAST, on_working_sets
 
 STEPS = 10  # on a working set, at most
-SHRINKS = 0.3  # the violation, a step, while its Hessian is kept
+SHRINKS = 0.9  # the violation, a step, while its Hessian is kept
 INNER = 0.1  # of the violation on the set, down to which it is solved
-ROWS_A_COORDINATE = 8  # for a model's Hessian, at least
-SHARE = 4  # of the rows, of which one serves then
-SWEEPS, SPARSE_SWEEPS = 1000, 50  # of coordinate descent in a step, at most; by columns
+SWEEPS, SPARSE_SWEEPS = 200, 50  # of coordinate descent in a step, at most; by columns
 EXACT = 1e-3  # of what the model promises, down to which coordinate descent goes on
 MIXED = 0.0, 0.01, 0.1, 0.5  # of the labels, in a CSR matrix's Hessians: ever more cautious
 KEPT = 0.25  # of a promise, from which the next step may be bolder
@@ -46,10 +45,6 @@ ARMIJO = 1e-4
 HALVINGS = 20
 EPS = float(np.finfo(float).eps)
 ROUNDING = 64 * EPS
-
-# A step (K, q) in the centred coordinates, and by how much the slope at the point and the
-# penalties fall along it, (m,), >= 0.
-_Step = tuple[Array, Array]
 
 
 def prox_newton(objective: Objective, control: Control, start: Array) -> Solution:
@@ -72,7 +67,8 @@ def _improve(
 ) -> tuple[int, Evaluated, bool]:
     """Proximal Newton steps on the coordinates of ``working``.
 
-    How many, where they lead, and whether the last changed no sign.
+    How many, where they lead, and whether Newton steps should follow: the last changed no sign,
+    or they do better in a set that may be the last.
     """
     sizes = working.sum(axis=1)
     sparse = isinstance(part.design, CSRDesign)
@@ -82,6 +78,8 @@ def _improve(
     scale = np.where(working, 1 / np.sqrt(curvature), 0.0)
     at = start
     enough, settled, hessians, before = None, False, None, np.inf
+    last = bool(np.count_nonzero(working) <= LAST * np.count_nonzero(start.point))
+    by_newton = last and rows_worth_variables(part, int(sizes.sum())) is not None
     caution = np.zeros(part.n_problems, dtype=np.int64)
     left = min(STEPS, control.max_iter)
     for steps in range(left):
@@ -97,11 +95,12 @@ def _improve(
             if hessians is None or worst > SHRINKS * before:
                 hessians = _hessians(part, at.point, working, sample)
             before = worst
-            step = _dense_step(part, at, working, hessians)
+            *step, exact = _dense_step(part, at, working, hessians)
+            by_newton |= last and not exact
             moved = _line_search(part, at, *step)
         if moved is not None:
             signs, before_it = np.sign(moved.point), np.sign(at.point)
-            settled = bool((signs == before_it)[:, : part.p].all())
+            settled = by_newton or bool((signs == before_it)[:, : part.p].all())
             at = moved
         stopped = control.end(active, partial(np.copy, at.point))
         if stopped or moved is None:
@@ -145,15 +144,18 @@ class _Model:
 
 def _sample(part: Objective, point: Array, coordinates: int) -> tuple[Array, Array] | None:
     """Rows worth a Hessian of so many coordinates, and what each stands for; None: all."""
-    rows = max(ROWS_A_COORDINATE * coordinates, part.design.n // SHARE)
-    return stratified_rows(part, rows, point) if 2 * rows <= part.design.n else None
+    rows = support_sample(part, coordinates)
+    return None if rows is None else stratified_rows(part, rows, point)
 
 
 def _hessians(
     part: Objective, point: Array, working: Array, sample: tuple[Array, Array] | None
 ) -> list[Array]:
     """Hessians of the loss on the working set, one a problem, from some rows or all."""
-    matrices = part.hessian_on(point, working, *(sample or ()))
+    if sample is None:
+        matrices = part.hessian_on(point, working)
+    else:
+        matrices = part.sampled_hessian_on(point, working, *sample)
     for group, H in zip(part.groups, matrices, strict=True):
         if part.coupled and part.fit_intercept:
             fill_intercept(H, np.nonzero(working[group])[1] == part.p)
@@ -162,19 +164,32 @@ def _hessians(
     return matrices
 
 
-def _dense_step(part: Objective, at: Evaluated, working: Array, hessians: list[Array]) -> _Step:
-    """To the minimiser of the model with the Hessians of the working set."""
+def _dense_step(
+    part: Objective, at: Evaluated, working: Array, hessians: list[Array]
+) -> tuple[Array, Array, bool]:
+    """To the minimiser of the model with the Hessians of the working set.
+
+    Returns
+    -------
+    step : ndarray of shape (K, q)
+        In the centred coordinates.
+    promised : ndarray of shape (m,)
+        By how much the slope at the point and the penalties fall along it, not negative.
+    exact : bool
+        Whether coordinate descent came to an end.
+    """
     point, slope = at.point, Centring(part.center).pull(at.gradient)
-    step, promised = np.zeros_like(point), np.zeros(part.n_problems)
+    step, promised, exact = np.zeros_like(point), np.zeros(part.n_problems), True
     for c, (group, H) in enumerate(zip(part.groups, hessians, strict=True)):
         mask = working[group]
         model = _Model.of(part, group, mask, point, slope)
         d, slope_there = np.zeros(model.w.size), model.slope.copy()
         for tol, most in _efforts(model, d, SWEEPS):
-            descend(H, slope_there, model.w, model.lambda1, model.lambda2, tol, most, d)
+            made = descend(H, slope_there, model.w, model.lambda1, model.lambda2, tol, most, d)
+            exact &= made < SWEEPS
         step[group] = _on_mask(mask, d)
         promised[c] = model.fall(d)
-    return step, promised
+    return step, promised, exact
 
 
 def _cautious_step(

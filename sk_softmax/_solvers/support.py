@@ -28,7 +28,6 @@ from .support_cg import support_of
 from .support_step import PenalisedHessians, newton_step
 
 STEPS = 30
-SHRINKS = 0.25  # the slope, a step, while its Hessian is kept
 ENOUGH = 0.1  # of the goal: what a gap may be where the steps end
 ARMIJO = 1e-4
 HALVINGS = 12
@@ -84,7 +83,7 @@ def newton_on_support(
         if not live.any():
             return steps, at
         size = float(np.abs(slope[objective.per_output(live)[:, 0]]).max())
-        if hessians is None or size > SHRINKS * before or not hessians.cover(support):
+        if hessians is None or not hessians.serve(support, size / before):
             hessians = PenalisedHessians.at(objective, at.point, support, slope)
         before = size
         step = newton_step(objective, at.point, signs, slope, hessians)

@@ -1,7 +1,7 @@
 """The Newton step on a large support: conjugate gradients on Hessian-vector products.
 
-For softmax over a CSR matrix the classes' own Hessians make them few; elsewhere each coordinate's
-curvature has to do.
+For softmax over a CSR matrix the classes' own Hessians make them few, over many dense rows the
+Hessian that a part of them makes; elsewhere each coordinate's curvature has to do.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from .._design.csr import CSRDesign
 from .._factor import Inverses, Triangles, inverse_factors
 from .._objective import Objective
 from .._preconditioner.changes import Centring
+from .._preconditioner.make import null_curvature
+from .._preconditioner.rows import stratified_rows, support_sample
 from .._typing import Array
 from . import cost
 from .by_feature import single_will_do
@@ -21,33 +23,38 @@ LARGEST_CLASSES = 2**26  # entries of the classes' own Hessians together
 SAVED = 30.0  # products that they may cost: about as many as they save
 LOST = 1e-3  # of a support, up to which its factors serve for the rest
 SHARE = 1e-2  # of a row's largest curvature, below which a class's Hessian leaves the row out
+PRODUCTS = 25.0  # with the Hessian that a set takes in variables from a sample of the rows
+UNSEEN = 1e-3  # of what curvature is to be expected: for a feature of which the sample has less
 REACH = 4.0  # times its coefficient: how far a damped step goes along a coordinate by itself
 LEAST = 0.01  # of the largest coefficient, which counts where a coefficient is smaller
 
 
 @dataclass
-class ByClass:
-    """Variables u in which each class's own Hessian on a support is about the identity.
+class ByBlock:
+    """Variables u in which blocks of the Hessian on a support are about the identity.
 
     Attributes
     ----------
     support : ndarray of shape (K, q)
         A mask.
+    groups : list of slice
+        The outputs of each block.
     hessians : list of ndarray
-        Of a class each.
+        Of a block each.
     factors : list of Inverses or Triangles
         Of their inverses.
     """
 
     support: Array
+    groups: list[slice]
     hessians: list[Array]
     factors: list[Inverses | Triangles]
 
     @classmethod
-    def at(
+    def by_class(
         cls, objective: Objective, point: Array, support: Array, added: Array
-    ) -> "ByClass | None":
-        """For the Hessians at ``point``, ``added`` (K, q) to their diagonals.
+    ) -> "ByBlock | None":
+        """For each class's own Hessian at ``point``, ``added`` (K, q) to the diagonals.
 
         None where they are too large or too dear, or not those of softmax over a CSR matrix.
         """
@@ -61,40 +68,63 @@ class ByClass:
         for H, mask, own in zip(blocks, support, added, strict=True):
             diagonal = np.einsum("aa->a", H)
             diagonal += own[mask]
-        return cls.of(support, blocks)
+        return cls.of(support, [slice(k, k + 1) for k in range(objective.K)], blocks)
 
     @classmethod
-    def of(cls, support: Array, hessians: list[Array]) -> "ByClass":
+    def by_sample(
+        cls, objective: Objective, point: Array, support: Array, added: Array
+    ) -> "ByBlock | None":
+        """For the Hessian that some of the rows make, all classes together; X is dense.
+
+        None where a sample is too small a part of the rows to be worth it, and for one-vs-all.
+        """
+        rows = rows_worth_variables(objective, int(np.count_nonzero(support)))
+        if rows is None:
+            return None
+        sample = stratified_rows(objective, rows, point)
+        (H,) = objective.sampled_hessian_on(point, support, *sample)
+        if objective.fit_intercept:
+            fill_intercept(H, np.nonzero(support)[1] == objective.p)
+        diagonal, null = np.einsum("aa->a", H), null_curvature(objective)[support]
+        diagonal[:] = np.maximum(diagonal, UNSEEN * (diagonal / null).mean() * null)
+        diagonal += added[support]
+        return cls.of(support, objective.groups, [H])
+
+    @classmethod
+    def of(cls, support: Array, groups: list[slice], hessians: list[Array]) -> "ByBlock":
         """For Hessians that are there."""
-        return cls(support, hessians, [inverse_factors(H[None].copy())[0] for H in hessians])
+        factors = [inverse_factors(H[None].copy())[0] for H in hessians]
+        return cls(support, groups, hessians, factors)
 
     @property
     def scale(self) -> Array:
-        """Of each coordinate of the support by itself, one class's after those of the other."""
+        """Of each coordinate of the support by itself, one block's after those of the other."""
         with np.errstate(divide="ignore"):
             return np.concatenate([1 / np.sqrt(H.diagonal()) for H in self.hessians])
 
-    def within(self, support: Array) -> "ByClass":
+    def within(self, support: Array) -> "ByBlock":
         """The same for a part of the support, whose rest is left out."""
         if np.count_nonzero(support) >= (1 - LOST) * np.count_nonzero(self.support):
             return self
-        kept = [new[old] for new, old in zip(support, self.support, strict=True)]
+        kept = [support[group][self.support[group]] for group in self.groups]
         parts = [H[np.ix_(k, k)] for H, k in zip(self.hessians, kept, strict=True)]
-        return ByClass.of(support.copy(), parts)
+        return ByBlock.of(support.copy(), self.groups, parts)
 
     def step(self, u: Array) -> Array:
         """A step (K, q) in the centred coordinates for u (m, d)."""
         result: Array = np.zeros(self.support.shape)
-        own = np.split(u, np.cumsum(self.support.sum(axis=1))[:-1], axis=1)
-        for row, mask, factor, v in zip(result, self.support, self.factors, own, strict=True):
-            row[mask] = factor.times(v)[0]
+        ends = np.cumsum([H.shape[0] for H in self.hessians])[:-1]
+        for group, factor, v in zip(
+            self.groups, self.factors, np.split(u, ends, axis=1), strict=True
+        ):
+            result[group][self.support[group]] = factor.times(v)[0]
         return result
 
     def pull(self, gradient: Array) -> Array:
         """The gradient by u, (m, d), for one by the coordinates, (K, q)."""
         parts = [
-            factor.transposed_times(row[None, mask])
-            for row, mask, factor in zip(gradient, self.support, self.factors, strict=True)
+            factor.transposed_times(gradient[group][self.support[group]][None])
+            for group, factor in zip(self.groups, self.factors, strict=True)
         ]
         return np.concatenate(parts, axis=1)
 
@@ -133,11 +163,28 @@ class ByCoordinate:
         return (gradient * self.scale).reshape(self.n_problems, -1)
 
 
+def rows_worth_variables(objective: Objective, coordinates: int) -> int | None:
+    """How many of its dense rows softmax's variables are best made from; None: no part of them."""
+    if isinstance(objective.design, CSRDesign) or not objective.coupled:
+        return None
+    rows, n = support_sample(objective, coordinates), objective.design.n
+    if rows is None:
+        return None
+    some, every = (cost.support_hessian(coordinates, m) for m in (rows, n))
+    return rows if some + PRODUCTS * cost.sweep(objective) <= every else None
+
+
 def support_of(objective: Objective, signs: Array) -> Array:
     """Mask (K, q) of the coordinates that move: those with a sign, and intercepts."""
     support = signs != 0
     support[:, objective.p :] = True
     return support
+
+
+def fill_intercept(H: Array, is_intercept: Array) -> None:
+    """Curvature for a shift of all intercepts, which F does not see."""
+    at = np.flatnonzero(is_intercept)
+    H[np.ix_(at, at)] += H[at, at].mean() / at.size
 
 
 def added_curvature(objective: Objective, point: Array, slope: Array | None) -> Array:
@@ -169,7 +216,7 @@ def iterative_step(
     point: Array,
     signs: Array,
     slope: Array,
-    change: ByClass | ByCoordinate,
+    change: ByBlock | ByCoordinate,
     added: Array,
     tol: float,
     max_iter: int,
@@ -183,7 +230,7 @@ def iterative_step(
     point, slope, added : ndarray of shape (K, q)
     signs : ndarray of shape (K, q)
         Of the point, or where it is 0 of the step; 0: none is made.
-    change : ByClass or ByCoordinate
+    change : ByBlock or ByCoordinate
         The variables of the conjugate gradients, on this support or a larger one.
     tol : float
         Residual that may be left, relative to the slope in these variables.

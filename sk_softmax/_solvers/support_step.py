@@ -10,10 +10,19 @@ from .._factor import inverse_factor, solve
 from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
-from .support_cg import ByClass, ByCoordinate, added_curvature, iterative_step, support_of
+from .support_cg import (
+    ByBlock,
+    ByCoordinate,
+    added_curvature,
+    fill_intercept,
+    iterative_step,
+    support_of,
+)
 
 LARGEST_SUPPORT = 2500  # of one problem, whose Hessian is formed
-LARGEST_SPARSE_SUPPORT = 500  # the same where the classes' own Hessians will do
+SMALL_SUPPORT = 500  # of all, up to which it is even where other variables would do
+SHRINKS = 0.25  # the slope, a step, while its Hessian is kept
+VARIABLES_SHRINK = 0.9  # the same where it only makes the variables of conjugate gradients
 PRUNINGS = 10
 LARGEST_LEAST_SQUARES = 400  # coefficients of a non-negative least-squares problem
 
@@ -27,27 +36,29 @@ class PenalisedHessians:
     support : ndarray of shape (K, q)
         A mask.
     matrices : list of ndarray, or None
-        None where they would be too large.
-    by_class : ByClass, optional
-        Then, for softmax over a CSR matrix, the classes' own Hessians, where these are not.
+        None where they would be too large, or too dear.
+    change : ByBlock, optional
+        Then, for softmax, the variables in which conjugate gradients find the step.
     """
 
     support: Array
     matrices: list[Array] | None
-    by_class: ByClass | None = None
+    change: ByBlock | None = None
 
     @classmethod
     def at(
         cls, objective: Objective, point: Array, support: Array, slope: Array | None = None
     ) -> "PenalisedHessians":
-        """Those at ``point``; with ``slope`` (K, q), the classes' own are damped."""
-        sizes, by_class = support.sum(axis=1), None
-        if sizes.sum() > LARGEST_SPARSE_SUPPORT:
-            added = added_curvature(objective, point, slope)
-            by_class = ByClass.at(objective, point, support, added)
+        """Those at ``point``; with ``slope`` (K, q), those that only make variables are damped."""
+        sizes, change = support.sum(axis=1), None
         largest = sizes.sum() if objective.coupled else sizes.max()
-        if by_class is not None or largest > LARGEST_SUPPORT:
-            return cls(support, None, by_class)
+        if sizes.sum() > SMALL_SUPPORT:
+            added = added_curvature(objective, point, slope)
+            change = ByBlock.by_class(objective, point, support, added)
+            if change is None and largest <= LARGEST_SUPPORT:
+                change = ByBlock.by_sample(objective, point, support, added)
+        if change is not None or largest > LARGEST_SUPPORT:
+            return cls(support, None, change)
         matrices = objective.hessian_on(point, support)
         ridge = added_curvature(objective, point, None)
         for group, H in zip(objective.groups, matrices, strict=True):
@@ -57,9 +68,13 @@ class PenalisedHessians:
                 fill_intercept(H, np.nonzero(mask)[1] == objective.p)
         return cls(support, matrices)
 
-    def cover(self, support: Array) -> bool:
-        """Whether all coordinates of ``support``, a mask (K, q), are theirs."""
-        return not (support & ~self.support).any()
+    def serve(self, support: Array, left: float) -> bool:
+        """Whether they will do for the next step, on ``support``, a mask (K, q).
+
+        ``left`` : float, what the last step left of the slope.
+        """
+        shrinks = VARIABLES_SHRINK if self.matrices is None else SHRINKS
+        return left <= shrinks and not (support & ~self.support).any()
 
     def on(self, support: Array, group: slice, number: int) -> Array:
         """One problem's, on a part of the support."""
@@ -86,7 +101,7 @@ def newton_step(
     """
     if hessians.matrices is None:
         added = added_curvature(objective, point, slope if damped else None)
-        change = hessians.by_class or ByCoordinate.at(objective, point, added)
+        change = hessians.change or ByCoordinate.at(objective, point, added)
         return iterative_step(objective, point, signs, slope, change, added, tol, max_iter)
     support, step = support_of(objective, signs), np.zeros_like(point)
     pulled = Centring(objective.center).pull(slope)
@@ -155,9 +170,3 @@ def _non_negative_step(H: Array, slope: Array, w: Array, signs: Array) -> Array:
     if b.size:
         step[b] = -(intercepts @ (intercepts.T @ slope[b])) - from_k @ step[k]
     return step
-
-
-def fill_intercept(H: Array, is_intercept: Array) -> None:
-    """Curvature for a shift of all intercepts, which F does not see."""
-    at = np.flatnonzero(is_intercept)
-    H[np.ix_(at, at)] += H[at, at].mean() / at.size
