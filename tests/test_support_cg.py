@@ -141,8 +141,7 @@ def test_a_step_by_a_sample_is_that_of_all_rows(fit_intercept, monkeypatch):
     small = 1e-6 * case.slope  # none crosses 0
     step = iterative_step(case.objective, case.point, signs, small, change, case.added, 1e-10, 1000)
     (H,) = case.hessian()
-    if fit_intercept:
-        fill_intercept(H, np.nonzero(case.support)[1] == case.objective.p)
+    fill_intercept(case.objective, H, case.support)
     pulled = Centring(case.objective.center).pull(small)[case.support]
     np.testing.assert_allclose(
         H @ step[case.support], -pulled, rtol=0, atol=1e-8 * np.abs(pulled).max()

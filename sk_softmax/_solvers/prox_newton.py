@@ -157,8 +157,7 @@ def _hessians(
     else:
         matrices = part.sampled_hessian_on(point, working, *sample)
     for group, H in zip(part.groups, matrices, strict=True):
-        if part.coupled and part.fit_intercept:
-            fill_intercept(H, np.nonzero(working[group])[1] == part.p)
+        fill_intercept(part, H, working[group])
         diagonal = np.einsum("aa->a", H)
         diagonal += EPS * diagonal.max(initial=0.0)  # a constant feature has 0
     return matrices

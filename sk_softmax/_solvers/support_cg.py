@@ -23,7 +23,7 @@ LARGEST_CLASSES = 2**26  # entries of the classes' own Hessians together
 SAVED = 30.0  # products that they may cost: about as many as they save
 LOST = 1e-3  # of a support, up to which its factors serve for the rest
 SHARE = 1e-2  # of a row's largest curvature, below which a class's Hessian leaves the row out
-PRODUCTS = 25.0  # with the Hessian that a set takes in variables from a sample of the rows
+PRODUCTS = 25.0  # that the steps of a set take in variables from a sample of the rows
 UNSEEN = 1e-3  # of what curvature is to be expected: for a feature of which the sample has less
 REACH = 4.0  # times its coefficient: how far a damped step goes along a coordinate by itself
 LEAST = 0.01  # of the largest coefficient, which counts where a coefficient is smaller
@@ -83,8 +83,7 @@ class ByBlock:
             return None
         sample = stratified_rows(objective, rows, point)
         (H,) = objective.sampled_hessian_on(point, support, *sample)
-        if objective.fit_intercept:
-            fill_intercept(H, np.nonzero(support)[1] == objective.p)
+        fill_intercept(objective, H, support)
         diagonal, null = np.einsum("aa->a", H), null_curvature(objective)[support]
         diagonal[:] = np.maximum(diagonal, UNSEEN * (diagonal / null).mean() * null)
         diagonal += added[support]
@@ -181,10 +180,14 @@ def support_of(objective: Objective, signs: Array) -> Array:
     return support
 
 
-def fill_intercept(H: Array, is_intercept: Array) -> None:
-    """Curvature for a shift of all intercepts, which F does not see."""
-    at = np.flatnonzero(is_intercept)
-    H[np.ix_(at, at)] += H[at, at].mean() / at.size
+def fill_intercept(objective: Objective, H: Array, support: Array) -> None:
+    """Add curvature for a shift of all intercepts, which softmax does not see.
+
+    ``H`` is a problem's Hessian on the coordinates of ``support``, the mask of its outputs.
+    """
+    if objective.coupled and objective.fit_intercept:
+        at = np.flatnonzero(np.nonzero(support)[1] == objective.p)
+        H[np.ix_(at, at)] += H[at, at].mean() / at.size
 
 
 def added_curvature(objective: Objective, point: Array, slope: Array | None) -> Array:

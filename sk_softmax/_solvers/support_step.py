@@ -64,8 +64,7 @@ class PenalisedHessians:
         for group, H in zip(objective.groups, matrices, strict=True):
             mask = support[group]
             H[np.diag_indices_from(H)] += ridge[group][mask]
-            if objective.coupled and objective.fit_intercept:
-                fill_intercept(H, np.nonzero(mask)[1] == objective.p)
+            fill_intercept(objective, H, mask)
         return cls(support, matrices)
 
     def serve(self, support: Array, left: float) -> bool:
