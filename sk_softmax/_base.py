@@ -1,7 +1,7 @@
 """What the two classifiers share: parameters, fit, the attributes of a solution."""
 
 import warnings
-from functools import partial
+from functools import cache, partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,6 +68,12 @@ class LinearClassifier(
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Signatures are slow to look at, and the same for all fits."""
+        return super()._get_param_names()
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -230,7 +230,11 @@ class NewtonProblem:
         if self.K > 1:
             end, counts = point.copy(), np.zeros(2, dtype=np.int64)
             data = self.blocks_A, self.center, self.blocks_y, self.blocks_s
-            newton.newton_softmax(*data, self.lambda2, end, tol, goal, limit, counts)
+            gradient = np.empty_like(end)
+            value = newton.newton_softmax(
+                *data, self.lambda2, end, tol, goal, limit, gradient, counts
+            )
+            self.known = np.array([value]), gradient[None]
             return end, *counts
         ends, counts = self.run_all(
             np.array([self.column]),
@@ -256,13 +260,19 @@ class NewtonProblem:
         null=False,
         shares=None,
     ):
-        """Where the kernel ends in several binary problems, and its counts; ``shares`` change."""
+        """Where the kernel ends in several binary problems, and its counts; ``shares`` change.
+
+        What the kernel knows of the ends is kept as ``known``.
+        """
         ends, counts = points.copy(), np.zeros((len(points), 2), dtype=np.int64)
         limits = np.broadcast_to(limits, len(points)).astype(np.int64)
         shares = np.full(len(points), self.share) if shares is None else shares
         data = self.blocks_A, self.center, self.blocks_y, self.blocks_s
         kinds = columns, sides, lambda2
-        newton.newton_binary(*data, *kinds, ends, tol, goals, limits, null, shares, counts)
+        self.known = np.empty(len(points)), np.empty_like(ends)
+        newton.newton_binary(
+            *data, *kinds, ends, tol, goals, limits, null, shares, *self.known, counts
+        )
         return ends, counts
 
     def rows(self):

@@ -61,6 +61,12 @@ def call_by_call(monkeypatch):
     return solved
 
 
+def in_one_call(objective, control, start):
+    """Where the iterations in one call end, and how many they were, (m,)."""
+    run = newton_in_cache(objective, control, start)
+    return run.point, run.n_iter
+
+
 class Calls(list):
     """What the kernel was asked for and did, problem by problem.
 
@@ -83,9 +89,10 @@ def calls(monkeypatch):
         made.append((int((s > 0).sum()), s.sum(), tol, goal, limit, steps))
         made.by_column.append((column, made[-1]))
 
-    def counted_softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts):
-        softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts)
+    def counted_softmax(A, center, y, s, lambda2, point, tol, goal, limit, gradient, counts):
+        value = softmax(A, center, y, s, lambda2, point, tol, goal, limit, gradient, counts)
         note(-1, s, tol, goal, limit, counts[0])
+        return value
 
     def counted_binary(A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, *rest):
         *_, counts = rest
@@ -167,7 +174,7 @@ def test_in_one_call_as_call_by_call(loss, storage, fit_intercept, call_by_call)
     objective = problem.objective()
     start = objective.null_point()
     before = start.copy()
-    point, iterations = newton_in_cache(objective, control_for(objective), start)
+    point, iterations = in_one_call(objective, control_for(objective), start)
     assert point.shape == problem.shape
     assert iterations.shape == (objective.n_problems,)
     assert ((iterations > 0) & (iterations < 20)).all()
@@ -176,6 +183,23 @@ def test_in_one_call_as_call_by_call(loss, storage, fit_intercept, call_by_call)
     assert_same_point(objective, point, solution)
     assert_same_solution(solve(problem.objective(), "newton", tol=1e-10), solution)
     np.testing.assert_array_equal(start, before)
+
+
+@over_losses
+@over_storage
+@over_intercepts
+def test_what_is_known_of_the_end_is_not_found_again(loss, storage, fit_intercept):
+    """The kernel's loss and gradient, in centred features, are those of the user's."""
+    problem = make_problem(loss, "l2", storage, fit_intercept)
+    objective = problem.objective()
+    run = newton_in_cache(objective, control_for(objective, 1e-4), objective.null_point())
+    assert run.converged.all()
+    read = objective.counts["rows"]
+    value, gradient = objective.loss_gradient(run.point)
+    np.testing.assert_allclose(run.loss, value, rtol=1e-13)
+    np.testing.assert_allclose(run.gradient, gradient, atol=1e-13)
+    solution = solve(problem.objective(), "newton")
+    assert solution.evaluations * objective.design.n == read
 
 
 @over_losses
@@ -188,7 +212,7 @@ def test_any_start_leads_there(loss, fit_intercept, scale, call_by_call):
     (start,) = problem.points(1, scale)
     solution = solve(problem.objective(), "newton", tol=1e-10, start=start)
     assert_same_solution(solution, call_by_call(problem))
-    point, _ = newton_in_cache(objective, control_for(objective), start)
+    point, _ = in_one_call(objective, control_for(objective), start)
     assert (problem.value(point) <= problem.value(start)).all()
     if scale == 1.0:
         assert_same_point(objective, point, call_by_call(problem))
@@ -205,7 +229,7 @@ def test_features_in_other_units_and_far_from_0(loss, storage):
     problem = replace(problem, X=X if storage == "C" else type(problem.X)(X))
     objective = problem.objective()
     control = control_for(objective, 1e-4)
-    point, _ = newton_in_cache(objective, control, objective.null_point())
+    point, _ = in_one_call(objective, control, objective.null_point())
     assert (problem.decrement(point) <= control.goal).all()
     solution = solve(problem.objective(), "newton")
     assert (problem.optimality(problem.point_of(solution)) <= 1e-4).all()
@@ -269,7 +293,7 @@ def test_by_parts_of_the_rows_to_the_same_end(
     problem = make_problem(loss, "l2", storage, n=2100)
     objective = problem.objective()
     control = control_for(objective)
-    point, iterations = newton_in_cache(objective, control, objective.null_point())
+    point, iterations = in_one_call(objective, control, objective.null_point())
     m = objective.n_problems
     assert len(calls) == (1 + len(fractions)) * m
     for k, column in enumerate(columns_of(objective)):
@@ -332,7 +356,7 @@ def test_a_class_missing_from_a_sample(loss, missing, small_blocks, calls, call_
     """Such a sample says that the class does not exist; it is not used."""
     problem = missing_from_samples(loss, missing)
     objective = problem.objective()
-    point, _ = newton_in_cache(objective, control_for(objective), objective.null_point())
+    point, _ = in_one_call(objective, control_for(objective), objective.null_point())
     assert [call[0] for call in calls] == [2400] * objective.n_problems
     assert_same_point(objective, point, call_by_call(problem))
 
@@ -346,7 +370,7 @@ def test_a_class_rare_in_a_sample(small_blocks, calls, call_by_call):
     y[sample[:9]] = 2  # 10 are asked for
     problem = replace(problem, y=y)
     objective = problem.objective()
-    point, _ = newton_in_cache(objective, control_for(objective), objective.null_point())
+    point, _ = in_one_call(objective, control_for(objective), objective.null_point())
     assert len(calls) == 2 * objective.n_problems
     assert calls[0][0] > 500
     assert_same_point(objective, point, call_by_call(problem))
@@ -365,7 +389,7 @@ def test_the_number_of_threads_changes_no_bit(loss, storage, small_blocks, monke
         with Workers(n_threads) as workers:
             objective = problem.objective(workers)
             control = control_for(objective, 1e-6)
-            point, iterations = newton_in_cache(objective, control, objective.null_point())
+            point, iterations = in_one_call(objective, control, objective.null_point())
             results.append((point, iterations, objective.counts["rows"]))
     for point, iterations, read in results[1:]:
         np.testing.assert_array_equal(point, results[0][0])
@@ -380,7 +404,7 @@ def test_no_more_iterations_than_allowed(loss, n, max_iter, small_blocks, calls)
     problem = make_problem(loss, n=n)
     objective = problem.objective()
     (start,) = problem.points(1)
-    point, iterations = newton_in_cache(objective, control_for(objective, 0.0, max_iter), start)
+    point, iterations = in_one_call(objective, control_for(objective, 0.0, max_iter), start)
     np.testing.assert_array_equal(iterations, max_iter)
     if max_iter == 0:
         np.testing.assert_allclose(point, start, rtol=1e-14)
@@ -401,7 +425,7 @@ def test_solve_admits_that_iterations_ran_out(loss, n, max_iter, small_blocks):
 def test_rows_read_are_counted(loss):
     """One-vs-all problems read the rows together: the pass of the longest counts."""
     objective = make_problem(loss).objective()
-    _, iterations = newton_in_cache(objective, control_for(objective), objective.null_point())
+    _, iterations = in_one_call(objective, control_for(objective), objective.null_point())
     assert objective.counts["rows"] % 60 == 0
     assert objective.counts["rows"] >= 60 * (iterations.max() + 1)
     assert objective.counts["rows"] <= 60 * (iterations.max() + 3)

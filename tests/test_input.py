@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import validate_data
 
 from sk_softmax import OvAClassifier, SoftmaxClassifier, _validation
 
@@ -150,6 +151,36 @@ def test_other_kinds_of_numbers_are_taken(Classifier, dtype):
 def test_lists_are_taken(Classifier):
     classifier = Classifier().fit(X.tolist(), Y.tolist(), np.ones(30).tolist())
     np.testing.assert_array_equal(classifier.coef_, Classifier().fit(X, Y).coef_)
+
+
+LABELS = {"int": Y, "bool": Y > 0, "text": Y.astype("U1"), "uint8": Y.astype(np.uint8)}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize("layout", ["C", "F", "every other row"])
+def test_plain_arrays_are_looked_at_once(Classifier, layout, labels, monkeypatch):
+    """scikit-learn's checks, which are slow, would return them as they are."""
+    data = {"C": X, "F": np.asfortranarray(X), "every other row": np.repeat(X, 2, axis=0)[::2]}
+    data = data[layout]
+    checked, skipped = [], []
+    for plain, into in ((_validation._plain, skipped), (lambda _: False, checked)):
+        monkeypatch.setattr(_validation, "_plain", plain)
+
+        def counting(*args, into=into, skip_check_array=False, **keywords):
+            into.append(skip_check_array)
+            return validate_data(*args, skip_check_array=skip_check_array, **keywords)
+
+        monkeypatch.setattr(_validation, "validate_data", counting)
+        classifier = Classifier().fit(data, labels)
+        predicted = classifier.predict_proba(data)
+        into += [state(classifier), predicted]
+    assert skipped[:2] == [True, True]
+    assert checked[:2] == [False, False]
+    assert skipped[2].keys() == checked[2].keys()
+    for name, value in checked[2].items():
+        np.testing.assert_array_equal(skipped[2][name], value, err_msg=name)
+    np.testing.assert_array_equal(skipped[3], checked[3])
+    assert classifier.n_features_in_ == 4
 
 
 def test_read_only_data_are_taken_and_not_written_to(Classifier):

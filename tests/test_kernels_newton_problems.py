@@ -110,6 +110,21 @@ def test_newton_does_not_take_a_last_step_that_leads_up(K, seed):
     end, *counts = problem.run(start, tol=np.inf, goal=np.inf)
     assert counts == [0, 2]
     np.testing.assert_array_equal(end, start)
+    assert np.isnan(problem.known[0]).all()  # the last evaluation was elsewhere
+
+
+@over_newton_shapes
+@over_blocks
+def test_newton_knows_the_objective_where_it_ends(K, p, fit_intercept, blocks):
+    """Whether it has converged or not; the gradient is of the features as they were centred."""
+    problem = NewtonProblem(K, p, fit_intercept, blocks)
+    for limit in (0, 1, 50):
+        end, *_ = problem.run(problem.point(0.5), limit=limit)
+        value, gradient = problem.smooth(end)
+        known_value, known_gradient = problem.known
+        assert known_value.shape == (1,)
+        np.testing.assert_allclose(known_value[0], float(value), rtol=1e-13)
+        np.testing.assert_allclose(known_gradient[0], gradient.astype(float), atol=1e-13)
 
 
 @over_blocks

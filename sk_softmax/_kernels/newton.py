@@ -22,7 +22,7 @@ VALUE, DECREMENT, LENGTH, LAST = range(4)  # of a problem's state
 
 
 @jit
-def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts):
+def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, gradient, counts):
     """Newton steps on softmax.
 
     Steps are halved until the objective falls (Armijo).  The last is the one after that at whose
@@ -44,14 +44,21 @@ def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts):
     tol, goal : float
     limit : int
         Iterations allowed.
+    gradient : ndarray of shape (K, q)
+        Result: the objective's at the end, in the centred coordinates.
     counts : ndarray of shape (2,), int64
         Zeros; result: iterations, and evaluations of the objective with its derivatives.
+
+    Returns
+    -------
+    value : float
+        The objective at the end; nan where it and its gradient were not kept.
     """
     K, q = point.shape
     blocks, rows, p = A.shape[0], A.shape[2], center.size
     P, D = np.empty((K, rows)), np.empty((K * (K + 1) // 2, rows))
     own, top, log_total = np.empty(rows), np.empty(rows), np.empty(rows)
-    scratch, gradient, H = np.empty((4, rows)), np.empty((K, q)), np.empty((K * q, K * q))
+    scratch, H = np.empty((4, rows)), np.empty((K * q, K * q))
     step, trial, state = np.empty(K * q), point.copy(), np.zeros(4)
     state[VALUE], going, zero = np.inf, True, np.int64(0)
     while going:
@@ -73,11 +80,27 @@ def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, counts):
         going = _next_trial(
             there, gradient, H, center, tol, goal, limit, point, trial, step, state, counts
         )
+    return _known_value(state)
 
 
 @jit
 def newton_binary(
-    A, center, y, s, columns, sides, lambda2, points, tol, goals, limits, null, shares, counts
+    A,
+    center,
+    y,
+    s,
+    columns,
+    sides,
+    lambda2,
+    points,
+    tol,
+    goals,
+    limits,
+    null,
+    shares,
+    values,
+    gradients,
+    counts,
 ):
     """`newton_softmax` for the binary problems of some classes, (m,), one array entry for each.
 
@@ -97,13 +120,15 @@ def newton_binary(
     shares : ndarray of shape (m,)
         Of the mean curvature of a block's rows: less in a row leaves it out of a Hessian.
         They are halved wherever a step is.
+    values, gradients : ndarray of shape (m,) and (m, 1, q)
+        Result: what `newton_softmax` returns, and its gradient.
     counts : ndarray of shape (m, 2), int64
     """
     m, _, q = points.shape
     blocks, rows, p = A.shape[0], A.shape[2], center.size
     P, d, t = np.empty((1, rows)), np.empty(rows), np.empty(rows)
     scratch, buffer, kept = np.empty((4, rows)), np.empty((q + 5) * rows), np.empty(rows, np.uint64)
-    gradient, H, common = np.empty((m, 1, q)), np.empty((m, q, q)), np.zeros((q, q))
+    H, common = np.empty((m, q, q)), np.zeros((q, q))
     step, trial, state = np.empty((m, q)), points.copy(), np.zeros((m, 4))
     there, factors, going = np.empty(m), np.empty(m), np.empty(m, np.bool_)
     for c in range(m):
@@ -112,7 +137,7 @@ def newton_binary(
     while left:
         for c in range(m):
             if going[c]:
-                there[c] = _penalty(lambda2[c], p, trial[c], gradient[c], H[c])
+                there[c] = _penalty(lambda2[c], p, trial[c], gradients[c], H[c])
         for block in range(blocks):
             for c in range(m):
                 if not going[c]:
@@ -121,7 +146,7 @@ def newton_binary(
                 there[c] += sigmoid_residuals(
                     y[block], s[block], columns[c], sides[c, 1], sides[c, 0], P, zero, t
                 )
-                add_products(P, A[block], zero, gradient[c], zero, zero)
+                add_products(P, A[block], zero, gradients[c], zero, zero)
                 factors[c] = t[0] / ((1.0 + t[0]) * (1.0 + t[0]))
                 if state[c, LAST] or (null and c > 0):
                     continue
@@ -149,7 +174,7 @@ def newton_binary(
                     H[c, j, r] += factors[c] * common[j, r]
             going[c] = _next_trial(
                 there[c],
-                gradient[c],
+                gradients[c],
                 H[c],
                 center,
                 tol,
@@ -161,6 +186,7 @@ def newton_binary(
                 state[c],
                 counts[c],
             )
+            values[c] = _known_value(state[c])
             shares[c] *= 0.5 if state[c, LENGTH] < 1.0 else 1.0
             left -= not going[c]
         null = False
@@ -195,6 +221,12 @@ def _next_trial(there, gradient, H, center, tol, goal, limit, point, trial, step
         for j in range(q):
             trial[k, j] = point[k, j] - state[LENGTH] * step[k * q + j]
     return going
+
+
+@jit
+def _known_value(state):
+    """The objective where a problem is, if the last evaluation was there; else nan."""
+    return state[VALUE] if state[LENGTH] == 1.0 else np.nan
 
 
 @jit

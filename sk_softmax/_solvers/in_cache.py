@@ -16,6 +16,7 @@ from .._objective import Objective
 from .._preconditioner.changes import Centring
 from .._typing import Array
 from .cost import ROWS_A_COORDINATE
+from .run import Run
 from .samples import FRACTIONS, NOISE
 from .solution import Control
 
@@ -37,8 +38,8 @@ def fits_in_cache(objective: Objective) -> bool:
     return n * q <= FEATURES and 0 < work <= WORK and bool((objective.lambda2 > 0).all())
 
 
-def newton_in_cache(objective: Objective, control: Control, start: Array) -> tuple[Array, Array]:
-    """Where Newton iterations lead from ``start``, and their numbers, (m,).
+def newton_in_cache(objective: Objective, control: Control, start: Array) -> Run:
+    """A run that has made Newton iterations from ``start``, (K, q).
 
     They go on beyond the goal, which costs little, so that the duality gap certifies the end.
     """
@@ -47,10 +48,17 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> tup
     point = centring.apply(start)
     made, rows = problems.solve(point, problems.shares)
     objective.counts["rows"] += rows
+    end = centring.undo(point)
+    known = problems.known(end)
     if control.watch is not None:
         again, point = partial(problems.solve, shares=problems.shares), centring.apply(start)
-        made = replay(again, control, centring.undo, point, made)
-    return centring.undo(point), made.sum(axis=0)
+        seen = replay(again, control, centring.undo, point, made)
+        if (seen < made).any():  # who looks on stopped it
+            made, end, known = seen, centring.undo(point), None
+    run = Run(objective, control, end, known)
+    run.count_each(made.sum(axis=0))
+    run.note_state("newton in cache")
+    return run
 
 
 def replay(
@@ -105,6 +113,8 @@ class _Problems:
     parts : list
         See `_parts`.
     groups : list of slice
+    values, gradients : ndarray of shape (m,) and (m, outputs of a problem, q)
+        What the kernel knows of the ends.
     """
 
     objective: Objective
@@ -116,6 +126,8 @@ class _Problems:
     sides: Array
     parts: list[tuple[int, float, float, Array]]
     groups: list[slice]
+    values: Array
+    gradients: Array
 
     @classmethod
     def of(cls, objective: Objective, control: Control) -> "_Problems":
@@ -124,7 +136,12 @@ class _Problems:
         wanted = objective.n_problems * objective.hessian_size**2 // HESSIANS
         slices = groups(objective, wanted)
         parts = list(_parts(objective, control, y, s))
-        return cls(objective, control.max_iter, A, y, s, columns, sides, parts, slices)
+        gradients = stacked(objective, np.empty((objective.K, objective.q)))
+        values = np.empty(objective.n_problems)
+        rows = A, y, s
+        return cls(
+            objective, control.max_iter, *rows, columns, sides, parts, slices, values, gradients
+        )
 
     @property
     def shares(self) -> Array:
@@ -162,6 +179,17 @@ class _Problems:
         made = np.concatenate([made for made, _ in found], axis=1)
         return made, max(int(rows.max()) for _, rows in found)
 
+    def known(self, end: Array) -> tuple[Array, Array] | None:
+        """Loss (m,) and its gradient (K, q) where `solve` ended, if the kernel kept them.
+
+        ``end`` : ndarray of shape (K, q), the ends as users get them.
+        """
+        if np.isnan(self.values).any():
+            return None
+        objective = self.objective
+        gradient = Centring(objective.center).push(self.gradients.reshape(end.shape))
+        return self.values - objective.penalty(end), gradient - objective.ridge(end)
+
     def _solve_group(
         self, some: slice, problems: Array, null: bool, shares: Array, allowed: Array | None
     ) -> tuple[Array, Array]:
@@ -181,12 +209,15 @@ class _Problems:
             lambda2, points = objective.lambda2[some], problems[some]
             if objective.coupled:
                 ends = tol, goal[0], limits[0]
-                newton_softmax(*data, lambda2[0], points[0], *ends, counts[0])
+                self.values[0] = newton_softmax(
+                    *data, lambda2[0], points[0], *ends, self.gradients[0], counts[0]
+                )
             else:
                 kinds, ends = (self.columns[some], self.sides[some]), (tol, goal[some], limits)
                 first = null and part == 0
+                found = self.values[some], self.gradients[some]
                 newton_binary(
-                    *data, *kinds, lambda2, points, *ends, first, shares[part, some], counts
+                    *data, *kinds, lambda2, points, *ends, first, shares[part, some], *found, counts
                 )
             made[part] = counts[:, 0]
             rows += counts[:, 1] * n * count // self.y.shape[0]

@@ -47,10 +47,7 @@ LONG = 0.25  # of the slope at the start, left at the end of a step that is then
 def newton(objective: Objective, control: Control, start: Array) -> Solution:
     """Minimise F, lambda1 = 0, by Newton steps from ``start``, (K, q)."""
     if fits_in_cache(objective):
-        start, iterations = newton_in_cache(objective, control, start)
-        run = Run(objective, control, start)
-        run.count_each(iterations)
-        run.note_state("newton in cache")
+        run = newton_in_cache(objective, control, start)
     else:
         if can_factor(objective) or can_factor_by_class(objective):
             start, rough = rough_start(objective, control, start, newton_steps)
