@@ -32,6 +32,8 @@ MODULES = (
     "_kernels.prefetch",
     "_kernels.tiles",
     "_kernels.transpose",
+    "_kernels.turn",
+    "_prediction",
     "_preconditioner.make",
     "_preconditioner.rows",
     "_solvers.bounded",

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +14,7 @@ from ._validation import check_prediction_data
 
 LARGEST = np.finfo(np.float64).max
 BLOCK_ENTRIES = 2**16  # of X whose rows are classified at a time
+MANY = 2**27  # multiplications from which a kernel pays, though it may have to be compiled
 
 
 class LinearPrediction:
@@ -22,14 +23,21 @@ class LinearPrediction:
     coef_: Any
     intercept_: Array
     classes_: Array
+    _coupled: ClassVar[bool]
 
     def _predicted(self, X: Any, of: Callable[[Array, Any], Array]) -> Array:
-        """What ``of`` makes of finite logits (m, K) in float64 and X's dtype, for all rows of X.
+        """What ``of`` makes of finite logits (m, K) in float64 and X's dtype, for all rows of X."""
+        return self._of_logits(self._checked(X), of)
+
+    def _checked(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return check_prediction_data(self, X)
+
+    def _of_logits(self, X: Any, of: Callable[[Array, Any], Array]) -> Array:
+        """`_predicted` of checked X.
 
         Block by block of rows, which stay in the cache: large arrays in between are slow.
         """
-        check_is_fitted(self)
-        X = check_prediction_data(self, X)
         n, p = X.shape
         product = self._product(X, 1.0) if sparse.issparse(X) else None  # slices would be copies
         size = max(1, BLOCK_ENTRIES // max(1, p))
@@ -110,7 +118,11 @@ class LinearPrediction:
         probability : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``, in X's dtype.
         """
-        return self._predicted(
+        X = self._checked(X)
+        result = self._by_kernel(X)
+        if result is not None:
+            return result
+        return self._of_logits(
             X, lambda raw, dtype: self._probability(raw).astype(dtype, copy=False)
         )
 
@@ -126,6 +138,17 @@ class LinearPrediction:
         log_probability : ndarray of shape (n_samples, n_classes)
         """
         return self._predicted(X, lambda raw, dtype: in_dtype(self._log_probability(raw), dtype))
+
+    def _by_kernel(self, X: Any) -> Array | None:
+        """Softmax probabilities of many dense rows; None where that does not pay or not do."""
+        many = self.coef_.shape[0] * X.shape[0] * X.shape[1] >= MANY
+        if not (many and self._coupled) or self.coef_.shape[0] == 1:
+            return None
+        if sparse.issparse(X) or sparse.issparse(self.coef_):
+            return None
+        from ._design.dense import softmax_probabilities
+
+        return softmax_probabilities(X, self.coef_, self.intercept_)
 
     def _probability(self, raw: Array) -> Array:
         """Probabilities (n, n_classes) that sum to 1, from logits (n, K)."""

@@ -85,9 +85,12 @@ def _plain(X: Any) -> bool:
     That is seen in a fraction of the time that they take, which is as long as the fit of a small
     problem.
     """
-    if type(X) is not np.ndarray or X.dtype != np.float64:
+    if type(X) is not np.ndarray or X.dtype not in DTYPES or X.ndim != 2 or not X.size:
         return False
-    return X.ndim == 2 and X.size > 0 and _largest(X) <= LARGEST  # which a nan is not
+    if X.dtype == np.float32:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(X.sum()))
+    return _largest(X) <= LARGEST  # which a nan is not
 
 
 def _plain_labels(X: Array, y: Any) -> bool:

@@ -15,7 +15,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import check_estimator
 
-from sk_softmax import OvAClassifier, SoftmaxClassifier
+from sk_softmax import OvAClassifier, SoftmaxClassifier, _prediction
+from sk_softmax._design import dense
 
 PENALTIES = {
     "l2": {},
@@ -248,6 +249,45 @@ def test_softmax_probabilities(data):
     np.testing.assert_allclose(classifier.predict_proba(d.X), naive.softmax(Z).astype(float))
     np.testing.assert_array_equal(classifier.predict(d.X), Z.argmax(axis=1))
     assert classifier.score(d.X, d.y) == np.mean(Z.argmax(axis=1) == d.y)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("storage", [np.asarray, np.asfortranarray, sparse.csr_matrix])
+def test_many_rows_are_predicted_like_few(Classifier, data, n_classes, dtype, storage, monkeypatch):
+    """Those of softmax by a kernel, where it reads X; also from coefficients stored sparse."""
+    d = data(n_classes)
+    classifier, X = Classifier(l1_ratio=1.0).fit(d.X, d.y), storage(d.X.astype(dtype))
+    expected, taken = classifier.predict_proba(X), []
+    kernel = dense.softmax_probabilities
+
+    def noting(*args):
+        taken.append(kernel(*args))
+        return taken[-1]
+
+    monkeypatch.setattr(_prediction, "MANY", 0)
+    monkeypatch.setattr(dense, "softmax_probabilities", noting)
+    probability = classifier.predict_proba(X)
+    coupled = isinstance(classifier, SoftmaxClassifier) and n_classes > 2
+    assert len(taken) == (coupled and not sparse.issparse(X))
+    assert all((result is not None) == X.flags.c_contiguous for result in taken)
+    assert probability.dtype == dtype
+    rtol = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(probability, expected, rtol=rtol)
+    np.testing.assert_allclose(probability.sum(axis=1), 1.0, rtol=rtol)
+    classifier.sparsify().predict_proba(np.asarray(d.X))
+    assert len(taken) <= 1
+
+
+def test_many_rows_of_huge_numbers_are_predicted_like_few(data, monkeypatch):
+    d = data(3)
+    classifier = SoftmaxClassifier().fit(d.X, d.y)
+    X = np.vstack([d.X, np.full((1, d.X.shape[1]), 1e305), np.full((1, d.X.shape[1]), -1e305)])
+    classifier.coef_ *= 1e6
+    expected = classifier.predict_proba(X)
+    monkeypatch.setattr(_prediction, "MANY", 0)
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+    assert np.isfinite(expected).all()
 
 
 def test_ova_probabilities(data):

@@ -64,6 +64,12 @@ class Sweep:
         rows = self.X, self.first, self.y, self.s
         return dense.dense_softmax(*rows, V, self.K, self.block, G), G
 
+    def probabilities(self, dtype=np.float64):
+        """Whether none is nan, and the probabilities (n, K); of all rows of X."""
+        P = np.full((len(self.X), self.K), np.nan, dtype)
+        X = read_only(self.X.astype(dtype))
+        return dense.dense_probabilities(X, self.augmented(), self.K, self.block, P), P
+
     def sigmoid(self, sides, G=None, loss=None):
         """The losses (K,) and the gradient (K + spare, p + 1), added to ``G`` and ``loss``."""
         V = self.augmented()
@@ -136,6 +142,20 @@ def test_dense_softmax(n, K):
         for spare in {0, in_tiles(K)}:
             sweep = make_sweep(n, p, K, spare=spare)
             assert_sums(sweep.softmax(), sweep.twin(), scale=n)
+
+
+@over_outputs
+@over_numbers_of_rows
+def test_dense_probabilities(n, K):
+    for p in PS:
+        for spare in {0, in_tiles(K)}:
+            sweep = make_sweep(n, p, K, spare=spare)
+            exact = naive.softmax(naive.logits(sweep.X, sweep.W, sweep.b))
+            for dtype in (np.float64, np.float32):
+                known, P = sweep.probabilities(dtype)
+                assert known
+                rtol = 1e-13 if dtype == np.float64 else 1e-5
+                np.testing.assert_allclose(P, exact.astype(np.float64), rtol=rtol)
 
 
 @over_outputs
@@ -381,6 +401,26 @@ def test_dense_softmax_does_not_hide_bad_data(bad, row, spare):
     loss, G = sweep.softmax()
     assert np.isnan(loss)
     assert np.isnan(G[:2]).all()
+
+
+@pytest.mark.parametrize("spare", [0, 2])
+@pytest.mark.parametrize("row", [0, 7, 8, 17])
+@pytest.mark.parametrize("bad", [np.nan, 1e308, -1e308])
+def test_dense_probabilities_are_known_unless_a_row_is_bad(bad, row, spare):
+    """Logits of 1e308 have probabilities; where they overflow upwards they have none."""
+    sweep = make_sweep(18, 3, 2, spare=spare)
+    sweep.W[:] = 2.0
+    assert sweep.probabilities()[0]
+    sweep.X = with_one_bad_entry(sweep.X, row, bad)
+    known, P = sweep.probabilities()
+    assert not known
+    assert np.isnan(P[row]).all()
+    assert not np.isnan(np.delete(P, row, axis=0)).any()
+    if np.isfinite(bad):
+        sweep.W[:] = 1.0
+        known, P = sweep.probabilities()
+        assert known
+        np.testing.assert_allclose(P[row].sum(), 1.0)
 
 
 @pytest.mark.parametrize("spare", [0, 2])

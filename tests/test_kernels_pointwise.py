@@ -68,6 +68,25 @@ def test_log1p_of_nan_is_nan():
     assert np.isnan(pointwise.log1p_unit(np.nan))
 
 
+@needs_wide
+def test_log_is_within_one_and_a_half_ulps():
+    rng = np.random.default_rng(0)
+    powers = np.ldexp(1.0, np.arange(1, 1024))
+    edges = [near for x in (powers, powers / np.sqrt(2)) for near in (x, np.nextafter(x, 0.0))]
+    x = np.concatenate(
+        [rng.uniform(1, 30, 20_000), 1 + 10.0 ** rng.uniform(-16, 0, 10_000), *edges]
+    )
+    x = np.concatenate([x, 10.0 ** rng.uniform(0, 308, 10_000), [1.0, np.finfo(float).max]])
+    x = x[x >= 1]
+    result = np.array([pointwise.log_from_one(value) for value in x])
+    assert naive.ulps(result, np.log(naive.wide(x))).max() <= 1.5
+    assert pointwise.log_from_one(1.0) == 0.0
+
+
+def test_log_of_nan_is_nan():
+    assert np.isnan(pointwise.log_from_one(np.nan))
+
+
 # ---- losses and residuals of a block of rows ------------------------------------------------
 
 

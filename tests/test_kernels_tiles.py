@@ -55,7 +55,7 @@ def test_centred_columns(p, intercept, first, last, m):
     np.testing.assert_array_equal(A, exact)
 
 
-# p, rows: `TURNED` numbers of X are turned at a time, 8 rows of them at least
+# p, rows: on and beside tiles of 8 by 8, and enough for rows to be asked for ahead
 MANY = (
     *((1, n) for n in (4095, 4096, 4097, 4105, 8200)),
     *((40, n) for n in (95, 96, 97, 104, 193)),

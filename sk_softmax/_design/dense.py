@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .._kernels.dense import dense_curvature_product, dense_sigmoid, dense_softmax, one_sigmoid
+from .._kernels.dense import (
+    dense_curvature_product,
+    dense_probabilities,
+    dense_sigmoid,
+    dense_softmax,
+    one_sigmoid,
+)
 from .._threads import Workers
 from .._typing import Array
 from .chunks import ROW_WORK, block_rows, blocks_of, cut, read_only
@@ -28,7 +34,7 @@ class DenseDesign:
     def __init__(self, X: Array) -> None:
         self.X = read_only(X)
         self.n, self.p = X.shape
-        self._direct = X.dtype in KERNEL_TYPES and X.flags.c_contiguous
+        self._direct = for_kernels(X)
         self._step = max(1, min(1024, BLOCK_BYTES // (8 * max(1, self.p))))
 
     def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
@@ -176,6 +182,24 @@ class DenseDesign:
     def take_features(self, features: Array) -> "DenseDesign":
         """The chosen columns, copied to C order."""
         return DenseDesign(np.ascontiguousarray(self.X[:, features], dtype=np.float64))
+
+
+def for_kernels(X: Array) -> bool:
+    """Whether kernels read X as it is."""
+    return X.dtype in KERNEL_TYPES and X.flags.c_contiguous
+
+
+def softmax_probabilities(X: Array, W: Array, b: Array) -> Array | None:
+    """Softmax of W x + b for each row, (n, K), in X's dtype.
+
+    None where logits overflow, and for X that is not `for_kernels`.
+    """
+    if not for_kernels(X):
+        return None
+    (n, p), K = X.shape, b.size
+    result = np.empty((n, K), X.dtype)
+    known = dense_probabilities(read_only(X), in_tiles(W, b), K, block_rows(p + 1, n), result)
+    return result if known else None
 
 
 def in_tiles(W: Array, b: Array) -> Array:

@@ -8,7 +8,7 @@ which they use none; the exponentials in them keep the order that they rely on.
 import numpy as np
 
 from .jit import jit
-from .pointwise import exp_nonpositive, log1p_unit
+from .pointwise import exp_nonpositive, log1p_unit, log_from_one
 
 
 @jit(in_order=True)
@@ -31,11 +31,12 @@ def softmax_columns(Z, top, log_total):
             t = exp_nonpositive(Z[k, i] - top[i])
             Z[k, i] = t
             total[i] += t
+    for i in range(m):
+        log_total[i] = log_from_one(total[i])
+        total[i] = 1.0 / total[i]
     for k in range(K):
         for i in range(m):
-            Z[k, i] /= total[i]
-    for i in range(m):
-        log_total[i] = np.log(total[i])
+            Z[k, i] *= total[i]
 
 
 @jit

@@ -56,6 +56,38 @@ def dense_softmax(X, first, y, s, W, K, block, G):
 
 
 @jit
+def dense_probabilities(X, W, K, block, P):
+    """Softmax probabilities of all rows of X.
+
+    Parameters
+    ----------
+    X, W, K, block
+        As in `dense_softmax`.
+    P : ndarray of shape (n, K)
+        Result.
+
+    Returns
+    -------
+    known : bool
+        Whether none is nan, as they are where logits overflow.
+    """
+    center = np.zeros(X.shape[1])
+    A, Z = np.empty((W.shape[1], block)), np.empty((W.shape[0], block))
+    top, log_total = np.empty(block), np.empty(block)
+    known = True
+    for start in range(0, X.shape[0], block):
+        count = min(block, X.shape[0] - start)
+        centred_columns(X, start, start + count, center, A)
+        column_logits(A, W, Z)
+        softmax_columns(Z[:K], top, log_total)
+        for i in range(count):
+            known = known and not np.isnan(log_total[i])
+            for k in range(K):
+                P[start + i, k] = Z[k, i]
+    return known
+
+
+@jit
 def dense_sigmoid(X, first, y, s, columns, positive, negative, W, block, G, loss):
     """The binary losses of some rows of X, added to ``loss`` (K,); gradients to G.
 

@@ -15,6 +15,7 @@ LN2_HIGH = 6.93147180369123816490e-01
 LN2_LOW = 1.90821492927058770002e-10
 # Adding and subtracting 1.5 * 2**52 rounds to the nearest integer, which is then in the low bits.
 ROUND = 6755399441055744.0
+HALF_ROOT = int(np.sqrt(0.5).view(np.int64))  # the bits of 1 / sqrt(2)
 TAYLOR = tuple(1.0 / math.factorial(i) for i in range(14))
 ATANH = tuple(1.0 / (2 * i + 1) for i in range(17))
 
@@ -39,7 +40,7 @@ def exp_nonpositive(x):
 
 @jit(in_order=True)
 def log1p_unit(t):
-    """log(1 + t) for ``0 <= t <= 1``, without branches: 2 atanh(u), u = t / (2 + t) <= 1/3.
+    """log(1 + t) for ``-0.3 <= t <= 1``, without branches: 2 atanh(u), u = t / (2 + t) <= 1/3.
 
     With atanh(u) = u + u tail(u) and 2 u = t - t u, the leading term is t itself, which is exact.
     The first term that the series leaves out is below 2e-18 of the sum.
@@ -50,6 +51,18 @@ def log1p_unit(t):
     for degree in range(15, 0, -1):
         tail = tail * square + ATANH[degree]
     return t - u * (t - 2.0 * square * tail)
+
+
+@jit(in_order=True)
+def log_from_one(x):
+    """Logarithm of a finite ``x >= 1``, without branches; nan stays nan.
+
+    x = 2^k (1 + t) with 1/sqrt(2) <= 1 + t < sqrt(2), so that k ln 2 and log(1 + t) never cancel.
+    """
+    bits = np.float64(x).view(np.int64)
+    k = (bits - HALF_ROOT) >> 52
+    t = np.int64(bits - (k << 52)).view(np.float64) - 1.0
+    return x if np.isnan(x) else k * LN2_HIGH + (k * LN2_LOW + log1p_unit(t))
 
 
 @jit(in_order=True)

@@ -12,7 +12,8 @@ from .jit import jit
 CACHED = 2**17  # numbers that are in the cache in any case
 AHEAD = 16  # entries of a sparse matrix whose rows of a larger array are asked for
 LINE = 64  # bytes that come together
-READ, KEEP, DATA = 0, 3, 1  # what LLVM is told: for what, for how long, which cache
+READ, DATA = 0, 1  # what LLVM is told: for what, of what kind,
+FIRST, SECOND = 3, 2  # and into which cache
 
 
 @jit(inlined=True)
@@ -28,15 +29,32 @@ def prefetch(array, i, j):
     """Have what is around ``array[i, j]`` on its way to the cache; without the JIT, nothing."""
 
 
+def prefetch_far(array, i, j):
+    """`prefetch` to the second cache: for what comes in order, where the first one is in use."""
+
+
 @overload(prefetch)
 def _compiled(array, i, j):
-    return lambda array, i, j: _instruction(array, i, j)
+    return lambda array, i, j: _to_first(array, i, j)
+
+
+@overload(prefetch_far)
+def _compiled_far(array, i, j):
+    return lambda array, i, j: _to_second(array, i, j)
 
 
 @intrinsic
-def _instruction(context, array, i, j):
+def _to_first(context, array, i, j):
+    return _instruction(array, i, j, FIRST)
+
+
+@intrinsic
+def _to_second(context, array, i, j):
+    return _instruction(array, i, j, SECOND)
+
+
+def _instruction(array, i, j, cache):
     """LLVM's ``llvm.prefetch``, which changes nothing but the time that a load takes."""
-    del context
 
     def generate(context, builder, signature, arguments):
         struct = make_array(array)(context, builder, arguments[0])
@@ -46,7 +64,7 @@ def _instruction(context, array, i, j):
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
-        hints = [number(hint) for hint in (READ, KEEP, DATA)]
+        hints = [number(hint) for hint in (READ, cache, DATA)]
         builder.call(function, [builder.bitcast(place, byte), *hints])
         return context.get_dummy_value()
 

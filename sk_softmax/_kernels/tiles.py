@@ -5,36 +5,33 @@ stays in the cache, and every loop over its rows uses vector registers, however 
 classes there are.  Tiles of 4 x 4 use each number that is loaded four times.
 """
 
-import numpy as np
-
 from .jit import jit
+from .prefetch import LINE, prefetch_far
+from .turn import LANES, turn_tile
 
-LANES = 8  # numbers in a vector register
-TURNED = 2**12  # numbers of X in the first cache
+AHEAD = 2**11  # numbers of X that are asked for before they are turned
 
 
 @jit
 def centred_columns(X, first, last, center, A):
     """Rows ``first <= i < last`` of X, less ``center``, as columns of A (q, m); as many as fit.
 
-    With q = p + 1 the last feature is 1.  Columns beyond the last row are 0.  Memory is read in
-    order; rows are turned in the first cache, in blocks of registers.
+    With q = p + 1 the last feature is 1.  Columns beyond the last row are 0.  The last tile of
+    eight rows overlaps the one before it.
     """
     p = X.shape[1]
     q, m = A.shape
     count = min(m, last - first)
-    whole = count - count % LANES
-    most = LANES * max(1, TURNED // (LANES * max(1, p)))
-    rows = np.empty((min(most, whole), p))
-    for start in range(0, whole, most):
-        some = min(most, whole - start)
-        for i in range(some):
-            for j in range(p):
-                rows[i, j] = X[first + start + i, j] - center[j]
-        for i in range(0, some, LANES):
-            for j in range(p):
-                for lane in range(LANES):
-                    A[j, start + i + lane] = rows[i + lane, j]
+    whole = count - count % LANES if p >= LANES else 0
+    ahead = max(LANES, AHEAD // max(1, p))
+    for i in range(0, whole, LANES):
+        coming = first + i + ahead
+        for r in range(coming, coming + LANES if coming + LANES <= X.shape[0] else coming):
+            for j in range(0, p, LINE // X.itemsize):
+                prefetch_far(X, r, j)
+        for j in range(0, p - LANES, LANES):
+            turn_tile(X, first + i, j, center, A, i)
+        turn_tile(X, first + i, p - LANES, center, A, i)
     for i in range(whole, count):
         for j in range(p):
             A[j, i] = X[first + i, j] - center[j]
