@@ -135,6 +135,24 @@ def class_products(P, s):
     return np.array([s * P[k] * ((k == other) - P[other]) for k, other in pairs(len(P))])
 
 
+def contrasts(K):
+    """Helmert's, orthonormal: each output but the first against those before it, (K, K - 1)."""
+    B = np.zeros((K, K - 1), dtype=WIDE)
+    for a in range(K - 1):
+        B[: a + 1, a], B[a + 1, a] = 1, -(a + 1)
+    return B / np.sqrt((B**2).sum(axis=0))
+
+
+def contrast_products(P, s):
+    """The same by contrasts a <= b, (pairs, m)."""
+    K, B = len(P), contrasts(len(P))
+    D = np.zeros((K, K, P.shape[1]), dtype=WIDE)
+    for (k, other), d in zip(pairs(K), class_products(P, s), strict=True):
+        D[k, other] = D[other, k] = d
+    D = np.einsum("ka,klm,lb->abm", B, D, B)
+    return np.array([D[pair] for pair in pairs(K - 1)])
+
+
 def couple_rows(state, s, softmax, T):
     """The Hessian by logits times T, row by row, (m, K)."""
     state, s, T = wide(state, s, T)

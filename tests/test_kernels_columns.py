@@ -323,6 +323,46 @@ def test_class_products_let_nan_travel():
     np.testing.assert_array_equal(D[0], D[1])
 
 
+def contrast_products(P, s):
+    M, E = np.full((2, len(P) - 1, P.shape[1]), np.nan)
+    D = np.full((len(P) * (len(P) - 1) // 2, P.shape[1]), np.nan)
+    columns.contrast_products(P, s, M, E, D)
+    return D
+
+
+@pytest.mark.parametrize(("K", "m"), [(K, m) for K, m in KMS if K > 1])
+def test_contrast_products(K, m):
+    P, s = probabilities(K, m)
+    D = contrast_products(P, s)
+    assert_close(D, naive.contrast_products(P, s))
+    assert not D[:, 0].any()
+
+
+@needs_wide
+def test_contrast_products_of_rows_all_but_certain_keep_their_digits():
+    """1 - p from the other probabilities, not from p, which rounds to 1."""
+    for rest in ([1e-20, 3e-25], [3e-25, 1e-20]):
+        for largest in range(3):
+            p = np.insert(rest, largest, 1.0)
+            D = contrast_products(p[:, None], np.ones(1))[:, 0]
+            full = np.diag(naive.wide(p))
+            others = [k for k in range(3) if k != largest]
+            full[largest, largest] = naive.wide(rest).sum()
+            full[largest, others] = full[others, largest] = -np.array(rest)
+            exact = naive.contrasts(3).T @ full @ naive.contrasts(3)
+            exact = np.array([exact[pair] for pair in naive.pairs(2)], dtype=np.float64)
+            np.testing.assert_allclose(D, exact, rtol=1e-12)
+
+
+def test_contrast_products_let_nan_travel():
+    P, s = probabilities(3, 5)
+    D = contrast_products(P, s)
+    P[1, 2] = np.nan
+    bad = contrast_products(P, s)
+    assert np.isnan(bad[:, 2]).all()
+    np.testing.assert_array_equal(np.delete(bad, 2, axis=1), np.delete(D, 2, axis=1))
+
+
 @over_coupling
 @over_shapes
 @over_spare

@@ -82,8 +82,8 @@ for room in (preconditioner_make.LARGEST_HESSIAN, 0):
 json.dump({name: [str(s) for s in k.signatures] for name, k in kernels().items()}, sys.stdout)
 """
 DENSE = "cholesky", "columns", "dense", "hessian", "l1_newton", "newton", "tiles"
-# For classes of wide X and for separation; for predictions of many rows.
-UNCALLED = {"hessian.dense_gram", "dense.dense_probabilities"}
+# For classes of wide X and for separation; for sparse X; for predictions of many rows.
+UNCALLED = {"hessian.dense_gram", "columns.class_products", "dense.dense_probabilities"}
 
 
 @needs_jit

@@ -134,6 +134,48 @@ def class_products(P, s, D):
 
 
 @jit
+def contrast_products(P, s, M, E, D):
+    """The Hessian of softmax by Helmert's contrasts of the logits, pair by pair.
+
+    Contrast a is that of output a + 1 with those before it, ``c_a (sum_{k <= a} z_k - t z_{a+1})``
+    with t = a + 1 and c_a^-2 = t (t + 1).  For a < b the product of the two is constant where the
+    first is not 0, so that a pair takes no sum.  Nothing is subtracted but in means.
+
+    Parameters
+    ----------
+    P : ndarray of shape (K, m)
+        Probabilities.
+    s : ndarray of shape (m,)
+    M, E : ndarray of shape (K - 1, m)
+        Overwritten: the contrasts' means by P, and their c less these.
+    D : ndarray of shape (K (K - 1) / 2, m)
+        Result: s_i times the covariances, by P, of contrasts a <= b.
+    """
+    R, m = M.shape
+    for i in range(m):
+        M[0, i] = P[0, i]
+    for a in range(1, R):
+        for i in range(m):
+            M[a, i] = M[a - 1, i] + P[a, i]  # of those before it
+    after = np.zeros(m)
+    for a in range(R - 1, -1, -1):
+        t, own = a + 1.0, a * R - a * (a - 1) // 2
+        c = 1.0 / np.sqrt(t * (t + 1.0))
+        for i in range(m):
+            before, here, rest = M[a, i], P[a + 1, i], after[i]
+            spread = before * (here + rest) + t * t * here * (before + rest)
+            D[own, i] = s[i] * c * c * (spread + 2.0 * t * before * here)
+            M[a, i] = c * (before - t * here)
+            E[a, i] = c * ((t + 1.0) * here + rest)
+            after[i] = here + rest
+    for a in range(R):
+        own = a * R - a * (a - 1) // 2
+        for b in range(a + 1, R):
+            for i in range(m):
+                D[own + b - a, i] = s[i] * M[a, i] * E[b, i]
+
+
+@jit
 def couple_columns(state, s, softmax, T):
     """`couple_rows` where rows run along the last axis of T (K, at least m): (m, K) is state."""
     K = state.shape[1]

@@ -4,6 +4,9 @@ One call makes all steps of a problem; those of one-vs-all are made side by side
 block of rows serves all problems while it is in the cache.  Rows come in blocks of equal size and
 run along the last axis, as in `hessian`; the last block is filled up with rows of weight 0.
 
+Softmax does not see a shift of a feature's coefficients in all outputs.  So its Newton equations
+are those of K - 1 contrasts, which are orthonormal as are the outputs, and the shift has its own.
+
 Each loss has a kernel of its own, since a fit compiles what it calls.  What evaluates is called by
 the two themselves: what is called by what is called would be compiled once more for each level.
 """
@@ -11,7 +14,7 @@ the two themselves: what is called by what is called would be compiled once more
 import numpy as np
 
 from .cholesky import definite_step
-from .columns import class_products, sigmoid_residuals, softmax_columns, softmax_residuals
+from .columns import contrast_products, sigmoid_residuals, softmax_columns, softmax_residuals
 from .jit import jit
 from .tiles import LANES, add_products, add_weighted_gram, column_logits
 
@@ -56,10 +59,12 @@ def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, gradient, 
     """
     K, q = point.shape
     blocks, rows, p = A.shape[0], A.shape[2], center.size
-    P, D = np.empty((K, rows)), np.empty((K * (K + 1) // 2, rows))
+    R = K - 1
+    P, D = np.empty((K, rows)), np.empty((K * R // 2, rows))
+    M, E, scratch = np.empty((R, rows)), np.empty((R, rows)), np.empty((4, rows))
     own, top, log_total = np.empty(rows), np.empty(rows), np.empty(rows)
-    scratch, H = np.empty((4, rows)), np.empty((K * q, K * q))
-    step, trial, state = np.empty(K * q), point.copy(), np.zeros(4)
+    H, slope = np.empty((R * q, R * q)), np.empty((R, q))
+    step, trial, state = np.empty((K, q)), point.copy(), np.zeros(4)
     state[VALUE], going, zero = np.inf, True, np.int64(0)
     while going:
         there = _penalty(lambda2, p, trial, gradient, H)
@@ -68,17 +73,31 @@ def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, gradient, 
             for i in range(rows):
                 own[i] = P[y[block, i], i]
             softmax_columns(P, top, log_total)
-            class_products(P, s[block], D)
+            contrast_products(P, s[block], M, E, D)
             there += softmax_residuals(y[block], s[block], own, top, log_total, P)
             add_products(P, A[block], zero, gradient, zero, zero)
             pair = 0
-            for k in range(0 if state[LAST] else K):
-                for other in range(k, K):
-                    add_weighted_gram(A[block], D[pair], scratch, H, k * q, other * q)
+            for a in range(0 if state[LAST] else R):
+                for b in range(a, R):
+                    add_weighted_gram(A[block], D[pair], scratch, H, a * q, b * q)
                     pair += 1
-        _complete(H, K, p)
+        _complete(H, R)
+        _to_contrasts(gradient, slope)
         going = _next_trial(
-            there, gradient, H, center, tol, goal, limit, point, trial, step, state, counts
+            there,
+            gradient,
+            slope,
+            H,
+            lambda2,
+            center,
+            tol,
+            goal,
+            limit,
+            point,
+            trial,
+            step,
+            state,
+            counts,
         )
     return _known_value(state)
 
@@ -129,7 +148,7 @@ def newton_binary(
     P, d, t = np.empty((1, rows)), np.empty(rows), np.empty(rows)
     scratch, buffer, kept = np.empty((4, rows)), np.empty((q + 5) * rows), np.empty(rows, np.uint64)
     H, common = np.empty((m, q, q)), np.zeros((q, q))
-    step, trial, state = np.empty((m, q)), points.copy(), np.zeros((m, 4))
+    step, trial, state = np.empty((m, 1, q)), points.copy(), np.zeros((m, 4))
     there, factors, going = np.empty(m), np.empty(m), np.empty(m, np.bool_)
     for c in range(m):
         going[c], state[c, VALUE] = True, np.inf
@@ -175,7 +194,9 @@ def newton_binary(
             going[c] = _next_trial(
                 there[c],
                 gradients[c],
+                gradients[c],
                 H[c],
+                lambda2[c],
                 center,
                 tol,
                 goals[c],
@@ -193,11 +214,34 @@ def newton_binary(
 
 
 @jit
-def _next_trial(there, gradient, H, center, tol, goal, limit, point, trial, step, state, counts):
+def _next_trial(
+    there,
+    gradient,
+    slope,
+    H,
+    lambda2,
+    center,
+    tol,
+    goal,
+    limit,
+    point,
+    trial,
+    step,
+    state,
+    counts,
+):
     """Whether Newton's method goes on after an evaluation at ``trial``, which is changed then.
 
     A value ``there`` that is low enough makes it the new point.  From there a new step is taken;
     else half of the last one.
+
+    Parameters
+    ----------
+    gradient : ndarray of shape (K, q)
+    slope : ndarray of shape (K - 1, q), or the gradient where K = 1
+        The same by contrasts.
+    H : ndarray of shape (slope.size, slope.size)
+    step : ndarray of shape (K, q)
     """
     K, q = point.shape
     last = state[LAST] > 0.0
@@ -211,7 +255,10 @@ def _next_trial(there, gradient, H, center, tol, goal, limit, point, trial, step
         state[VALUE], state[LENGTH] = there, 1.0
         going = not last and counts[0] < limit
         if going:
-            going, state[DECREMENT] = definite_step(H, gradient, step)
+            flat = step.reshape(K * q)
+            going, state[DECREMENT] = definite_step(H, slope, flat[: slope.size])
+            if K > 1:
+                state[DECREMENT] += _from_contrasts(step, point, lambda2, center.size)
             near = state[DECREMENT] <= goal and _violation(gradient, center) <= tol
             state[LAST] = near or state[DECREMENT] <= ROUNDING * there
     else:
@@ -219,8 +266,41 @@ def _next_trial(there, gradient, H, center, tol, goal, limit, point, trial, step
         going = not last and state[LENGTH] >= SHORTEST and state[VALUE] < np.inf
     for k in range(K if going else 0):
         for j in range(q):
-            trial[k, j] = point[k, j] - state[LENGTH] * step[k * q + j]
+            trial[k, j] = point[k, j] - state[LENGTH] * step[k, j]
     return going
+
+
+@jit
+def _to_contrasts(gradient, slope):
+    """Contrasts (K - 1, q) of the rows of a gradient (K, q); see `contrast_products`."""
+    K, q = gradient.shape
+    for j in range(q):
+        total = 0.0
+        for k in range(1, K):
+            total += gradient[k - 1, j]
+            slope[k - 1, j] = (total - k * gradient[k, j]) / np.sqrt(k * (k + 1.0))
+
+
+@jit
+def _from_contrasts(step, point, lambda2, p):
+    """Turn contrasts, the first K - 1 rows of a step (K, q), into the step; its shift's decrement.
+
+    The penalty alone sees a shift of penalised coefficients, and Newton's step takes it away.
+    """
+    K, q = step.shape
+    decrement = 0.0
+    for j in range(q):
+        mean = 0.0
+        for k in range(K if j < p and lambda2 > 0.0 else 0):
+            mean += point[k, j] / K
+        decrement += 0.5 * lambda2 * K * mean * mean
+        total = mean
+        for k in range(K - 1, 0, -1):
+            contrast = step[k - 1, j] / np.sqrt(k * (k + 1.0))
+            step[k, j] = total - k * contrast
+            total += contrast
+        step[0, j] = total
+    return decrement
 
 
 @jit
@@ -234,15 +314,15 @@ def _penalty(lambda2, p, point, gradient, H):
     """The penalty; gradient and Hessian H begin with it."""
     K, q = point.shape
     value = 0.0
-    for a in range(K * q):
-        for b in range(K * q):
+    for a in range(H.shape[0]):
+        for b in range(H.shape[0]):
             H[a, b] = 0.0
+        H[a, a] = lambda2 if a % q < p else 0.0
     for k in range(K):
         for j in range(q):
             ridge = lambda2 * point[k, j] if j < p else 0.0
             value += 0.5 * ridge * point[k, j]
             gradient[k, j] = ridge
-            H[k * q + j, k * q + j] = lambda2 if j < p else 0.0
     return value
 
 
@@ -274,21 +354,14 @@ def _take_rows(A, d, kept, count, some, weight):
 
 
 @jit
-def _complete(H, K, p):
-    """Softmax's Hessian, its upper triangle, from those of its blocks; and its flat direction."""
-    q = H.shape[0] // K
-    for k in range(K):
-        for other in range(k + 1, K):
+def _complete(H, R):
+    """The upper triangle of a matrix of R x R blocks, from the upper triangles of its blocks."""
+    q = H.shape[0] // R
+    for a in range(R):
+        for b in range(a + 1, R):
             for j in range(q):
                 for r in range(j + 1, q):
-                    H[k * q + r, other * q + j] = H[k * q + j, other * q + r]
-    if q > p:  # it does not see a shift of all intercepts
-        curvature = 0.0
-        for k in range(K):
-            curvature += H[k * q + p, k * q + p]
-        for k in range(K):
-            for other in range(k, K):
-                H[k * q + p, other * q + p] += curvature / (K * K)
+                    H[a * q + r, b * q + j] = H[a * q + j, b * q + r]
 
 
 @jit
