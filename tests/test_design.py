@@ -103,6 +103,24 @@ def test_sweep_with_a_single_output_equals_the_twin(store, more, monkeypatch):
 
 @over("store", STORAGE)
 @over("make_target", TARGETS)
+@pytest.mark.parametrize(("more", "cached"), [(-1, 2**15), (0, 2**15), (1, 2**15), (1, 256)])
+def test_sweep_over_many_features_equals_the_twin(store, make_target, more, cached, monkeypatch):
+    """On both sides of where rows are no longer turned, and of where all outputs are cached."""
+    monkeypatch.setattr(dense, "CACHED", cached)
+    p = dense.WIDE + more
+    X, y, s = rows_of(70, p)
+    target = make_target(y, s)
+    W, b = weights_for(target, p)
+    results = [
+        make_design(store(X)).sweep(target, W, b, Workers(n_threads)) for n_threads in (1, 2)
+    ]
+    assert_sums(results[0], twin_sweep(X, target, W, b), scale=70)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@over("store", STORAGE)
+@over("make_target", TARGETS)
 def test_sweep_in_many_chunks_equals_the_twin(store, make_target, many_chunks):
     X, y, s = rows_of(70, 5)
     target = make_target(y, s)

@@ -16,7 +16,7 @@ from kernel_cases import (
     with_one_bad_entry,
 )
 
-from sk_softmax._kernels import dense
+from sk_softmax._kernels import dense, wide
 
 pytestmark = overflow_is_no_accident
 
@@ -85,6 +85,20 @@ class Sweep:
         rows = self.X, self.first, self.y, self.s
         side = (values[0] for values in sides)
         return np.array([dense.one_sigmoid(*rows, *side, self.augmented(), self.block, G)]), G
+
+    def wide(self, sides=None):
+        """`softmax`, or `sigmoid`, by the kernels that do not turn rows."""
+        V = self.augmented()
+        G = np.zeros(V.shape)
+        coefficients = (read_only(np.ascontiguousarray(part)) for part in (V[:, :-1], V[:, -1]))
+        gradient = np.zeros(G[:, :-1].shape), np.zeros(len(G))
+        rows = self.X, self.first, self.y, self.s
+        if sides is None:
+            loss = wide.wide_softmax(*rows, *coefficients, self.K, self.block, *gradient)
+        else:
+            loss = np.zeros(self.K)
+            wide.wide_sigmoid(*rows, *sides, *coefficients, self.block, *gradient, loss)
+        return loss, np.column_stack(gradient)
 
     def product(self, center, state, softmax, G=None):
         """A Hessian times the coefficients, (K + spare, p + 1), added to ``G``."""
@@ -167,6 +181,43 @@ def test_dense_sigmoid(n, K):
         for spare in {0, in_tiles(K)}:
             sweep = make_sweep(n, p, K, spare=spare, classes=K + 1)
             assert_sums(sweep.sigmoid(sides), sweep.twin(sides), scale=n)
+
+
+@over_outputs
+@over_numbers_of_rows
+def test_wide_sweeps(n, K):
+    """With blocks that rows do not fill, and from a row in the midst of X on."""
+    sides = ova_sides(K, classes=K + 1)
+    for p in PS:
+        for spare in {0, in_tiles(K)}:
+            sweep = make_sweep(n, p, K, first=3, spare=spare, after=2)
+            assert_sums(sweep.wide(), sweep.twin(), scale=n)
+            sweep = make_sweep(n, p, K, first=3, spare=spare, after=2, classes=K + 1)
+            assert_sums(sweep.wide(sides), sweep.twin(sides), scale=n)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_wide_sweeps_of_many_features_in_both_types(dtype):
+    """In blocks of all sizes; sums are in float64, whatever the numbers are stored as."""
+    for block in (8, 16, 40):
+        sweep = make_sweep(37, 300, 3, spare=1, block=block)
+        sweep.X = read_only(sweep.X.astype(dtype))
+        assert_sums(sweep.wide(), sweep.twin(), scale=37)
+        assert_sums(sweep.wide(ova_sides(3)), sweep.twin(ova_sides(3)), scale=37)
+
+
+@pytest.mark.parametrize("row", [0, 7, 8, 17])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_wide_sweeps_do_not_hide_bad_data(bad, row):
+    sweep = make_sweep(18, 3, 2, spare=2)
+    sweep.X = with_one_bad_entry(sweep.X, row, bad)
+    loss, G = sweep.wide()
+    assert np.isnan(loss)
+    assert np.isnan(G[:2]).all()
+    loss, G = sweep.wide(ova_sides(2))
+    assert not np.isfinite(G[:2, 1]).any()
+    if np.isnan(bad):
+        assert np.isnan(loss).all()
 
 
 @over_coupling

@@ -12,13 +12,15 @@ from .._kernels.dense import (
     dense_softmax,
     one_sigmoid,
 )
+from .._kernels.wide import wide_sigmoid, wide_softmax
 from .._threads import Workers
 from .._typing import Array
-from .chunks import ROW_WORK, block_rows, blocks_of, cut, read_only
+from .chunks import CACHED, LANES, ROW_WORK, block_rows, blocks_of, cut, read_only
 from .target import FEW_CLASSES, Target, one_hot, weights_by_class
 
 KERNEL_TYPES = (np.float64, np.float32)
 UNTURNED = 16  # features from which loops over them suit a single output better
+WIDE = 512  # features from which the same holds for several, while these all stay in the cache
 BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
 PRODUCT_ROWS = 4096  # rows whose probabilities are made at a time, where they are not kept
 
@@ -46,7 +48,10 @@ class DenseDesign:
         G : ndarray of shape (K, p)
         g : ndarray of shape (K,)
         """
-        K, V = W.shape[0], in_tiles(W, b)
+        K = W.shape[0]
+        if self._wide(K):
+            return self._wide_sweep(target, W, b, workers)
+        V = in_tiles(W, b)
 
         def part(chunk: slice) -> tuple[Array, Array]:
             G, loss = np.zeros_like(V), np.zeros(1 if target.softmax else K)
@@ -66,6 +71,33 @@ class DenseDesign:
 
         loss, G = cut(workers, part, self.n, self.work(K), V.size)
         return loss, G[:K, : self.p], G[:K, self.p]
+
+    def _wide(self, K: int) -> bool:
+        """Whether rows are better not turned for K outputs."""
+        return K > 1 and self.p >= WIDE and K * self.p <= CACHED
+
+    def _wide_sweep(
+        self, target: Target, W: Array, b: Array, workers: Workers
+    ) -> tuple[Array, ...]:
+        """`sweep` by the kernels that do not turn rows."""
+        K, p = W.shape
+        V = in_tiles(W, b)
+        V, v = np.ascontiguousarray(V[:, :p]), V[:, p].copy()
+        block = max(LANES, CACHED // p // LANES * LANES)
+
+        def part(chunk: slice) -> tuple[Array, ...]:
+            G, g, loss = np.zeros_like(V), np.zeros_like(v), np.zeros(1 if target.softmax else K)
+            for rows, X, first in self._blocks(chunk):
+                y, s = target.y[rows], target.s[rows]
+                if target.softmax:
+                    loss += wide_softmax(X, first, y, s, V, v, K, block, G, g)
+                else:
+                    sides = target.columns, target.positive, target.negative
+                    wide_sigmoid(X, first, y, s, *sides, V, v, block, G, g, loss)
+            return loss, G, g
+
+        loss, G, g = cut(workers, part, self.n, self.work(K), V.size)
+        return loss, G[:K], g[:K]
 
     @property
     def entries_a_row(self) -> float:
