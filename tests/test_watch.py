@@ -151,6 +151,17 @@ def test_nothing_depends_on_being_looked_at(solver, penalty, loss, cached):
         assert_true(problem, assert_stops_as_seen(problem, solver, iteration, seen))
 
 
+@pytest.mark.parametrize("penalty", ["l2", "l1", "elastic net"])
+@over_losses
+def test_the_last_state_of_a_small_problem_is_the_solution(penalty, loss):
+    """To the bit: what one call knows of its end is handed on, to who looks on as well."""
+    onlooker = Onlooker()
+    solution = onlooker.watch(make_problem(loss, penalty), "newton")
+    for name in ("objective", "optimality", "dual_gap"):
+        last, whole = (getattr(of, name) for of in (onlooker.solutions[-1], solution))
+        np.testing.assert_array_equal(last, whole, err_msg=name)
+
+
 @over_solvers
 @over_penalties
 @over_storage

@@ -49,13 +49,12 @@ def newton_in_cache(objective: Objective, control: Control, start: Array) -> Run
     made, rows = problems.solve(point, problems.shares)
     objective.counts["rows"] += rows
     end = centring.undo(point)
-    known = problems.known(end)
+    run = Run(objective, control, end, problems.known(end))
     if control.watch is not None:
         again, point = partial(problems.solve, shares=problems.shares), centring.apply(start)
-        seen = replay(again, control, centring.undo, point, made)
+        seen = replay(again, control, centring.undo, point, made, run)
         if (seen < made).any():  # who looks on stopped it
-            made, end, known = seen, centring.undo(point), None
-    run = Run(objective, control, end, known)
+            made, run = seen, Run(objective, control, centring.undo(point))
     run.count_each(made.sum(axis=0))
     run.note_state("newton in cache")
     return run
@@ -67,6 +66,7 @@ def replay(
     restore: Callable[[Array], Array],
     point: Array,
     made: Array,
+    end: Run,
 ) -> Array:
     """The iterations that were ``made``, (parts, m), once more for who looks on, one by one.
 
@@ -84,6 +84,8 @@ def replay(
     point : ndarray of shape (K, q)
         The start; on return where the iterations end or are stopped.
     made : ndarray of shape (parts, m)
+    end : Run
+        What is known after the last of them.
 
     Returns
     -------
@@ -91,11 +93,13 @@ def replay(
         Iterations until there.
     """
     ends = made.cumsum(axis=0)
-    for iteration in range(int(ends[-1].max())):
+    last = int(ends[-1].max()) - 1
+    for iteration in range(last + 1):
         control.begin()
         now = (ends - made <= iteration) & (iteration < ends)
         solve(point, allowed=now.astype(np.int64))
-        if control.end(np.flatnonzero(now.any(axis=0)), lambda: restore(point.copy())):
+        known = end if iteration == last else None
+        if control.end(np.flatnonzero(now.any(axis=0)), lambda: restore(point.copy()), known):
             return np.clip(iteration + 1 - (ends - made), 0, made)
     return made
 

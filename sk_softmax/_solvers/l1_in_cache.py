@@ -40,17 +40,12 @@ def prox_newton_in_cache(objective: Objective, control: Control, start: Array) -
     limit = min(STEPS, control.max_iter)
     made, rows = problems.solve(point, np.full((1, objective.n_problems), limit), problems.far)
     objective.counts["rows"] += rows
+    run = problems.run(start, point, made, whole=True)
     if control.watch is not None:
         again, point = partial(problems.solve, far=problems.far), problems.centring.apply(start)
-        made = replay(again, control, problems.restored, point, made)
-    moved = objective.per_output(made[0] > 0)
-    there = np.where(moved, problems.restored(point), start)
-    known = None
-    if moved.all() and not control.stopped:
-        known = problems.known()
-    elif not moved.any():
-        known = control.known
-    run = Run(objective, control, there, known)
+        seen = replay(again, control, problems.restored, point, made, run)
+        if (seen < made).any():  # who looks on stopped it
+            made, run = seen, problems.run(start, point, seen, whole=False)
     run.count_each(made[0])
     run.note_state("newton in cache")
     return run
@@ -99,6 +94,20 @@ class _Problems:
     def restored(self, point: Array) -> Array:
         """A point in the centred coordinates as users get it; overwritten."""
         return best_shift(self.objective, self.centring.undo(point))
+
+    def run(self, start: Array, point: Array, made: Array, *, whole: bool) -> Run:
+        """A run that has made iterations, (1, m), to ``point``, which is overwritten.
+
+        ``whole``: whether these were all.
+        """
+        moved = self.objective.per_output(made[0] > 0)
+        known = None
+        if moved.all() and whole:
+            known = self.known()
+        elif not moved.any():
+            known = self.control.known
+        end = np.where(moved, self.restored(point), start)
+        return Run(self.objective, self.control, end, known)
 
     def known(self) -> tuple[Array, Array] | None:
         """Loss (m,) and gradient (K, q) at the end, if the kernel kept them."""
