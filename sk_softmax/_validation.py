@@ -62,7 +62,7 @@ def check_training_data(
 
 def checked_rows(estimator: Any, X: Any, y: Any) -> tuple[Any, Array]:
     """X (float64 or float32, dense or CSR) and y as arrays; see `check_training_data`."""
-    if _plain(X) and _plain_labels(X, y):
+    if _plain_labels(y) and _plain(X) and y.shape == X.shape[:1]:
         validate_data(estimator, X, y, skip_check_array=True)
         return X, y
     X, y = validate_data(
@@ -93,9 +93,9 @@ def _plain(X: Any) -> bool:
     return _largest(X) <= LARGEST  # which a nan is not
 
 
-def _plain_labels(X: Array, y: Any) -> bool:
-    """The same of the labels of X."""
-    return type(y) is np.ndarray and y.dtype.kind in PLAIN_LABELS and y.shape == X.shape[:1]
+def _plain_labels(y: Any) -> bool:
+    """The same of labels, whatever their shape; cheaper than a look at X."""
+    return type(y) is np.ndarray and y.dtype.kind in PLAIN_LABELS
 
 
 def checked_weights(sample_weight: Any, X: Any) -> Array:

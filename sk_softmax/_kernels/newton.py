@@ -73,7 +73,8 @@ def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, gradient, 
             for i in range(rows):
                 own[i] = P[y[block, i], i]
             softmax_columns(P, top, log_total)
-            contrast_products(P, s[block], M, E, D)
+            if not state[LAST]:
+                contrast_products(P, s[block], M, E, D)
             there += softmax_residuals(y[block], s[block], own, top, log_total, P)
             add_products(P, A[block], zero, gradient, zero, zero)
             pair = 0
