@@ -121,7 +121,7 @@ def weighted(X: Any, y: Array, s: Array, class_weight: Any, balance_rows: bool) 
     class_weight, balance_rows
         See `check_training_data`.
     """
-    classes, codes = np.unique(y, return_inverse=True)
+    classes, codes = encoded(y)
     if isinstance(class_weight, dict):
         by_class = compute_class_weight(class_weight, classes=classes, y=y)
         if not (by_class >= 0).all():
@@ -134,7 +134,7 @@ def weighted(X: Any, y: Array, s: Array, class_weight: Any, balance_rows: bool) 
         raise ValueError("All weights are zero: at least one row of each class needs a weight.")
     if not kept.all():
         X, codes, s = X[kept], codes[kept], s[kept]
-        present, codes = np.unique(codes, return_inverse=True)
+        present, codes = encoded(codes)
         classes = classes[present]
     if classes.size < 2:
         raise ValueError(
@@ -144,7 +144,35 @@ def weighted(X: Any, y: Array, s: Array, class_weight: Any, balance_rows: bool) 
     if class_weight == "balanced" and balance_rows:
         totals = np.bincount(codes, s)
         s = s * (s.sum() / (classes.size * totals))[codes]
-    return TrainingData(X, codes.astype(np.int64, copy=False), s, classes)
+    return TrainingData(X, codes, s, classes)
+
+
+def encoded(labels: Array) -> tuple[Array, Array]:
+    """``np.unique(labels, return_inverse=True)``; integers close together are not sorted for it.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,), the dtype of labels
+        Ascending.
+    codes : ndarray of shape (n,), int64
+        ``classes[codes]`` is labels.
+    """
+    if labels.dtype.kind in "biu" and labels.size:
+        lowest, highest = labels.min(), labels.max()
+        if int(highest) - int(lowest) <= labels.size:
+            if labels.dtype != np.uint64:  # where a label may be beyond int64, but not their range
+                labels, lowest = labels.astype(np.int64, copy=False), np.int64(lowest)
+            places = (labels - lowest).astype(np.int64, copy=False)
+            present = np.bincount(places) > 0
+            classes = lowest + np.flatnonzero(present).astype(labels.dtype, copy=False)
+            codes = places if present.all() else (np.cumsum(present) - 1)[places]
+            return classes.astype(highest.dtype, copy=False), codes
+    classes, codes = np.unique(labels, return_inverse=True)
+    return classes, codes.astype(np.int64, copy=False)
 
 
 def _largest(values: Array) -> float:

@@ -153,6 +153,34 @@ def test_lists_are_taken(Classifier):
     np.testing.assert_array_equal(classifier.coef_, Classifier().fit(X, Y).coef_)
 
 
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i8", "u8", "U3", "f4"])
+@pytest.mark.parametrize("shift", ["lowest", "none", "highest"])
+@pytest.mark.parametrize("labels", [[3], [0, 0], [1, 0, 5, 1, 0, 9], [7, 100, 7], [*range(9), 2]])
+def test_labels_are_encoded_as_by_sorting(dtype, shift, labels):
+    """Small ranges at both ends of what a type of integers holds, and wide ones."""
+    labels = np.array(labels)
+    if np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(dtype)
+        start = {"lowest": limits.min, "none": 0, "highest": limits.max - int(labels.max())}[shift]
+        labels = np.array([start + int(label) for label in labels])
+    labels = labels.astype(dtype)
+    classes, codes = _validation.encoded(labels)
+    expected, places = np.unique(labels, return_inverse=True)
+    np.testing.assert_array_equal(classes, expected)
+    np.testing.assert_array_equal(codes, places)
+    assert classes.dtype == labels.dtype
+    assert codes.dtype == np.int64
+
+
+def test_labels_far_apart_are_encoded():
+    for dtype in (np.int8, np.int64, np.uint64):
+        limits = np.iinfo(dtype)
+        labels = np.array([limits.max, limits.min, limits.max], dtype=dtype)
+        classes, codes = _validation.encoded(labels)
+        np.testing.assert_array_equal(classes, labels[1::-1])
+        np.testing.assert_array_equal(codes, [1, 0, 1])
+
+
 LABELS = {"int": Y, "bool": Y > 0, "text": Y.astype("U1"), "uint8": Y.astype(np.uint8)}
 
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_method_params
 
 from .._base import LinearClassifier
 from .._typing import Array
+from .._validation import encoded
 from .folds import FoldPath
 
 LOG_LOSS = "neg_log_loss"
@@ -111,7 +112,7 @@ class Scoring:
 
         None where these would have something to say: the rows lack a class, or weights.
         """
-        present, codes = np.unique(self.labels[test], return_inverse=True)
+        present, codes = encoded(self.labels[test])
         if not np.array_equal(present, classes):
             return None
         if sample_weight is not None and not np.sum(sample_weight) > 0:
