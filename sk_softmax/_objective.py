@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from ._curvature.products import Curvature
+from ._design.dense import DenseDesign
 from ._design.make import Design, make_design
+from ._design.single import SingleDesign
 from ._design.target import Target
 from ._threads import Workers
 from ._typing import Array
@@ -92,11 +94,11 @@ class Objective(Curvature):
         self.counts["rows"] += self.design.n
         coef, intercept = self.split(point)
         loss, G, g = self.design.sweep(self.target, coef, intercept, self.workers)
-        if not self.fit_intercept:
-            return loss, np.ascontiguousarray(G)
         gradient = np.empty_like(point)
         gradient[:, : self.p] = G
-        gradient[:, self.p] = g
+        gradient[:, self.p :] = g[:, None]
+        if self.coupled:  # what rounding leaves of 0; only the penalty would bring it back
+            gradient -= gradient.mean(axis=0)
         return loss, gradient
 
     @cached_property
@@ -153,9 +155,16 @@ class Objective(Curvature):
         What is cached comes along, for none of it depends on the penalty.
         """
         m = self.n_problems
-        other = replace(
-            self, lambda1=np.full(m, lambda1), lambda2=np.full(m, lambda2), counts=Counter()
-        )
+        return self._but(lambda1=np.full(m, lambda1), lambda2=np.full(m, lambda2), counts=Counter())
+
+    def in_single(self) -> "Objective":
+        """The same with sweeps in single precision; X is dense."""
+        assert isinstance(self.design, DenseDesign)
+        return self._but(design=SingleDesign(self.design.X, self.center))
+
+    def _but(self, **changes: Any) -> "Objective":
+        """The same but for ``changes`` of which nothing that is cached depends."""
+        other = replace(self, **changes)
         own = {each.name for each in fields(self)}
         other.__dict__.update({name: x for name, x in vars(self).items() if name not in own})
         return other

@@ -12,6 +12,7 @@ from sk_softmax._design import chunks, csr, dense
 from sk_softmax._design.csr import CSRDesign
 from sk_softmax._design.dense import DenseDesign
 from sk_softmax._design.make import make_design
+from sk_softmax._design.single import SingleDesign
 from sk_softmax._design.target import Target
 from sk_softmax._threads import Workers
 
@@ -222,6 +223,78 @@ def test_nan_in_x_is_seen_in_the_loss():
         loss, G, _ = make_design(store(X)).sweep(target, W, b, Workers(1))
         assert np.isnan(loss).all()
         assert np.isnan(G[:, 3]).all()
+
+
+# ---- sweeps in single precision -------------------------------------------------------------
+
+
+def single_sweeps(X, target, W, b, *, n_threads=1):
+    """Loss, G and g in single precision, with the weighted mean of the features as center."""
+    center = np.average(np.asarray(X, dtype=np.float64), axis=0)
+    return SingleDesign(X, center).sweep(target, W, b, Workers(n_threads))
+
+
+def assert_seven_digits(results, exact, scale):
+    for result, twin in zip(results, exact, strict=True):
+        assert result.dtype == np.float64
+        assert result.shape == twin.shape
+        np.testing.assert_allclose(result, twin.astype(np.float64), atol=3e-6 * scale)
+
+
+@over("store", DENSE)
+@over("make_target", TARGETS)
+@pytest.mark.parametrize("p", [1, 5, dense.WIDE - 1, dense.WIDE])
+def test_sweep_in_single_precision_has_seven_digits(store, make_target, p):
+    X, y, s = rows_of(70, p)
+    target = make_target(y, s)
+    W, b = weights_for(target, p)
+    W /= np.sqrt(p)
+    results = [single_sweeps(store(X), target, W, b, n_threads=threads) for threads in (1, 2)]
+    assert_seven_digits(results[0], twin_sweep(X, target, W, b), scale=70)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@over("make_target", TARGETS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("p", [5, dense.WIDE])
+def test_features_far_from_0_keep_their_digits_in_single_precision(p, dtype, make_target):
+    """Logits are of what features differ by, of which X in single precision has three digits."""
+    X, y, s = rows_of(70, p)
+    X = (X + 1e4).astype(dtype)
+    target = make_target(y, s)
+    W, b = weights_for(target, p)
+    W /= np.sqrt(p)
+    b -= W.sum(axis=1) * 1e4
+    exact = twin_sweep(X.astype(np.float64), target, W, b)
+    assert_seven_digits(single_sweeps(X, target, W, b), exact, scale=70e4)
+    moved = exact[1] - np.outer(exact[2], np.full(p, 1e4))
+    loss, G, g = single_sweeps(X, target, W, b)
+    assert_seven_digits(
+        (loss, G - np.outer(g, np.full(p, 1e4)), g), (exact[0], moved, exact[2]), 70
+    )
+
+
+@over("make_target", TARGETS)
+@pytest.mark.parametrize("unit", [1e40, 1e-40, 1e150])
+def test_what_is_out_of_range_is_swept_in_double_precision(unit, make_target):
+    """Features or coefficients."""
+    X, y, s = rows_of(70, 5)
+    target = make_target(y, s)
+    W, b = weights_for(target, 5)
+    X, W = X * unit, W / unit
+    expected = DenseDesign(X).sweep(target, W, b, Workers(1))
+    for result, exact in zip(single_sweeps(X, target, W, b), expected, strict=True):
+        np.testing.assert_array_equal(result, exact)
+
+
+def test_a_single_output_is_swept_in_double_precision():
+    X, y, s = rows_of(70, 5)
+    target = ova_target(y, s).take_outputs(np.array([1]))
+    W, b = weights_for(target, 5)
+    expected = DenseDesign(X).sweep(target, W, b, Workers(1))
+    for result, exact in zip(single_sweeps(X, target, W, b), expected, strict=True):
+        np.testing.assert_array_equal(result, exact)
 
 
 # ---- sums and blocks ------------------------------------------------------------------------

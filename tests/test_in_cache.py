@@ -429,3 +429,110 @@ def test_rows_read_are_counted(loss):
     assert objective.counts["rows"] % 60 == 0
     assert objective.counts["rows"] >= 60 * (iterations.max() + 1)
     assert objective.counts["rows"] <= 60 * (iterations.max() + 3)
+
+
+# ---- single precision -----------------------------------------------------------------------
+
+over_binary = pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "softmax"])
+
+
+@pytest.fixture
+def single(monkeypatch):
+    """Binary problems of any size in single precision; the types that the kernel was given."""
+    monkeypatch.setattr(in_cache, "SINGLE_WORK", 0)
+    binary, types = kernels.newton_binary, []
+
+    def noted(A, center, y, s, *rest):
+        types.append((A.dtype, s.dtype))
+        return binary(A, center, y, s, *rest)
+
+    monkeypatch.setattr(kernels, "newton_binary", noted)
+    return types
+
+
+SINGLE = np.dtype(np.float32), np.dtype(np.float32)
+
+
+@over_binary
+@over_storage
+@over_intercepts
+@pytest.mark.parametrize("n", [60, 2100], ids=["whole", "in parts"])
+def test_in_single_precision_as_call_by_call(
+    loss, storage, fit_intercept, n, single, small_blocks, call_by_call
+):
+    """And then call by call in double precision, as far as that takes."""
+    problem = make_problem(loss, "l2", storage, fit_intercept, n=n)
+    objective = problem.objective()
+    control = control_for(objective, 1e-4)
+    point, iterations = in_one_call(objective, control, objective.null_point())
+    assert set(single) == {SINGLE}
+    assert (iterations < 20).all()
+    exact = call_by_call(problem)
+    assert (problem.value(point) - exact.objective <= control.goal).all()
+    solution = solve(problem.objective(), "newton", tol=1e-10)
+    assert_same_solution(solution, exact)
+    assert set(solution.status) == {Status.CONVERGED}
+
+
+@over_binary
+def test_what_is_known_in_single_precision_is_found_again_in_double(loss, single):
+    problem = make_problem(loss)
+    objective = problem.objective()
+    run = newton_in_cache(objective, control_for(objective, 1e-4), objective.null_point())
+    value, gradient = objective.loss_gradient(run.point)
+    np.testing.assert_array_equal(run.loss, value)
+    np.testing.assert_array_equal(run.gradient, gradient)
+
+
+@over_binary
+def test_features_in_other_units_in_single_precision(loss, single, call_by_call):
+    problem = make_problem(loss)
+    X = problem.dense() * [1e-19, 1.0, 1e9, 1e3] + [0.0, 1.0, -1e10, 0.0]
+    problem = replace(problem, X=X)
+    solution = solve(problem.objective(), "newton")
+    assert set(single) == {SINGLE}
+    assert set(solution.status) == {Status.CONVERGED}
+    goal = 1e-6 * problem.objective().null_value()
+    assert (solution.objective - call_by_call(problem).objective <= goal).all()
+
+
+@over_binary
+def test_features_whose_squares_are_out_of_range_are_left_in_double_precision(loss, single):
+    problem = make_problem(loss)
+    problem = replace(problem, X=problem.dense() * [1.0, 1e13, 1.0, 1.0])
+    solution = solve(problem.objective(), "newton")
+    assert set(single) == {(np.dtype(np.float64),) * 2}
+    assert all(status.converged for status in solution.status)
+
+
+@over_binary
+def test_the_number_of_threads_changes_no_bit_in_single_precision(
+    loss, single, small_blocks, monkeypatch
+):
+    monkeypatch.setattr(chunks, "WORTH", 0)
+    problem, points = make_problem(loss, n=2100), []
+    for n_threads in (1, 2, 1):
+        with Workers(n_threads) as workers:
+            objective = problem.objective(workers)
+            control = control_for(objective, 1e-6)
+            points.append(in_one_call(objective, control, objective.null_point())[0])
+    np.testing.assert_array_equal(points[1], points[0])
+    np.testing.assert_array_equal(points[2], points[0])
+
+
+def test_small_problems_and_softmax_are_in_double_precision(monkeypatch):
+    types = []
+
+    def note(kernel):
+        def noted(A, *rest):
+            types.append(A.dtype)
+            return kernel(A, *rest)
+
+        return noted
+
+    for name in ("newton_softmax", "newton_binary"):
+        monkeypatch.setattr(kernels, name, note(getattr(kernels, name)))
+    solve(make_problem("one-vs-all").objective(), "newton")
+    monkeypatch.setattr(in_cache, "SINGLE_WORK", 0)
+    solve(make_problem("softmax").objective(), "newton")
+    assert set(types) == {np.dtype(np.float64)}

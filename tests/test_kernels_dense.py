@@ -61,8 +61,11 @@ class Sweep:
         """Loss and the gradient (K + spare, p + 1), added to ``G``."""
         V = self.augmented()
         G = np.zeros(V.shape) if G is None else G
-        rows = self.X, self.first, self.y, self.s
-        return dense.dense_softmax(*rows, V, self.K, self.block, G), G
+        return dense.dense_softmax(*self.centred_rows(V), V, self.K, self.block, G), G
+
+    def centred_rows(self, V):
+        """What comes before the coefficients: weights are of their precision."""
+        return self.X, self.first, np.zeros(self.X.shape[1]), self.y, self.s.astype(V.dtype)
 
     def probabilities(self, dtype=np.float64):
         """Whether none is nan, and the probabilities (n, K); of all rows of X."""
@@ -75,8 +78,7 @@ class Sweep:
         V = self.augmented()
         G = np.zeros(V.shape) if G is None else G
         loss = np.zeros(self.K) if loss is None else loss
-        rows = self.X, self.first, self.y, self.s
-        dense.dense_sigmoid(*rows, *sides, V, self.block, G, loss)
+        dense.dense_sigmoid(*self.centred_rows(V), *sides, V, self.block, G, loss)
         return loss, G
 
     def one(self, sides, G=None):

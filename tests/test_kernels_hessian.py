@@ -245,9 +245,11 @@ def test_hessians_are_differences_of_gradients(kind):
     def gradient(point):
         G = np.zeros_like(point)
         if kind == "softmax":
-            dense.dense_softmax(X, 0, y, weight[0], read_only(point), K, 8, G)
+            dense.dense_softmax(X, 0, np.zeros(p), y, weight[0], read_only(point), K, 8, G)
         else:
-            dense.dense_sigmoid(X, 0, y, weight[0], *sides, read_only(point), 8, G, np.zeros(K))
+            dense.dense_sigmoid(
+                X, 0, np.zeros(p), y, weight[0], *sides, read_only(point), 8, G, np.zeros(K)
+            )
         return G
 
     H = whole_hessian(problem, kind)

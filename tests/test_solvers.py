@@ -24,6 +24,7 @@ from sklearn.datasets import load_digits, load_wine, make_classification
 
 from sk_softmax._curvature import supports
 from sk_softmax._design import chunks
+from sk_softmax._design.single import SingleDesign
 from sk_softmax._objective import Objective
 from sk_softmax._preconditioner import make as preconditioner_make
 from sk_softmax._solvers import (
@@ -48,6 +49,7 @@ from sk_softmax._solvers.run import Run
 from sk_softmax._solvers.solution import Status
 from sk_softmax._solvers.support import newton_on_support
 from sk_softmax._solvers.table import solve
+from sk_softmax._threads import Workers
 
 TOL = 1e-4
 TIGHT = 1e-10
@@ -447,7 +449,8 @@ def test_violators_enter_with_the_sign_in_which_the_objective_falls(penalty):
     assert (moved <= entering[:, : objective.p]).all()
     assert (point[:, : objective.p] * gradient[:, : objective.p] <= 0).all()
     assert objective.loss_gradient(point)[0] + objective.penalty(point) < loss
-    assert newton_on_support(objective, at, 1e-9, np.zeros(1), 1, np.zeros(1))[0] == 0
+    rounding = np.full(1, 1e-14)  # of the intercepts' slope
+    assert newton_on_support(objective, at, 1e-9, np.zeros(1), 1, rounding)[0] == 0
 
 
 @pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
@@ -602,6 +605,89 @@ def test_rare_words_do_not_lead_astray(loss, penalty, monkeypatch):
     result = solve(problem.objective(), "newton")
     assert max(caution.max() for caution in cautions) > 0
     assert_certified(problem, result)
+
+
+# ---- single precision on the way ------------------------------------------------------------
+
+
+@pytest.fixture
+def single(monkeypatch, spy):
+    """L-BFGS on dense rows begins in single precision, however few they are; its sweeps."""
+    monkeypatch.setattr(cost, "SINGLE_WORK", 0)
+    monkeypatch.setattr(cost, "SAVED", 0)  # by an exact Newton step, which few rows begin with
+    return spy(SingleDesign, "sweep")
+
+
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all", "balanced"])
+@pytest.mark.parametrize("storage", ["C", "F", "float32"])
+@over_intercepts
+@pytest.mark.parametrize("unit", [1.0, 1e-9])
+def test_steps_in_single_precision_lead_to_the_same_certificate(
+    loss, storage, fit_intercept, unit, single, monkeypatch
+):
+    """Whose loss and gradient are those of double precision."""
+    problem = make_problem(loss, "l2", storage, fit_intercept)
+    problem = replace(problem, X=problem.X * np.array([unit, 1.0, 1.0, 1 / unit], problem.X.dtype))
+    result = solve(problem.objective(), "lbfgs", tol=TOL)
+    assert single
+    assert_certified(problem, result)
+    made = len(single)
+    monkeypatch.setattr(cost, "SINGLE_WORK", np.inf)
+    exact = solve(problem.objective(), "lbfgs", tol=TOL)
+    assert_same_value(result, exact, rtol=0.02 * TOL)  # twice what is certified of each
+    assert len(single) == made
+
+
+@pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+def test_a_fit_that_ends_in_single_precision_says_what_double_precision_does(
+    loss, max_iter, single
+):
+    problem = in_other_units(make_problem(loss))
+    result = solve(problem.objective(), "lbfgs", tol=1e-9, max_iter=max_iter)
+    assert single
+    assert Status.MAX_ITER in result.status
+    assert_true(problem, result)
+
+
+@pytest.mark.parametrize("work", [0, np.inf], ids=["single first", "double"])
+@pytest.mark.parametrize("seed", range(5))
+@over_intercepts
+def test_rounding_of_large_features_is_no_shift_of_all_classes(
+    fit_intercept, seed, work, single, monkeypatch
+):
+    """Which only a weak penalty would bring back."""
+    monkeypatch.setattr(cost, "SINGLE_WORK", work)
+    for storage in ("C", "float32"):
+        problem = make_problem("softmax", "l2", storage, fit_intercept, seed=seed)
+        units = np.array([1e-9, 1.0, 1.0, 1e9], problem.X.dtype)
+        result = solve(replace(problem, X=problem.X * units).objective(), "lbfgs", tol=TOL)
+        assert result.status == [Status.CONVERGED]
+        assert result.evaluations < 100
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty", "storage"),
+    [("binary", "l2", "C"), ("softmax", "none", "C"), ("softmax", "l2", "CSR")],
+)
+def test_what_single_precision_is_not_for(loss, penalty, storage, single):
+    """One output, no penalty, sparse rows."""
+    problem = make_problem(loss, penalty, storage)
+    assert_certified(problem, solve(problem.objective(), "lbfgs", tol=TOL))
+    assert not single
+
+
+def test_the_number_of_threads_changes_no_bit_in_single_precision(single, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_WORK", 1)
+    monkeypatch.setattr(chunks, "ENTRY_WORK", 0)
+    monkeypatch.setattr(chunks, "WORTH", 0)
+    results = []
+    for n_threads in (1, 2):
+        with Workers(n_threads) as workers:
+            problem = make_problem("softmax", n=500)
+            results.append(solve(problem.objective(workers), "lbfgs", tol=TOL))
+    assert single
+    np.testing.assert_array_equal(results[0].coef, results[1].coef)
 
 
 # ---- certification where the gap does not close ---------------------------------------------

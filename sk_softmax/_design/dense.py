@@ -1,7 +1,7 @@
 """A dense X as the kernels take it, whole or by rows."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,13 @@ BLOCK_BYTES = 2**18  # of rows brought to float64 at a time
 PRODUCT_ROWS = 4096  # rows whose probabilities are made at a time, where they are not kept
 
 
+class Arithmetic(NamedTuple):
+    """In which precision a sweep is made, and what is taken from each row in it, (p,)."""
+
+    dtype: Any
+    center: Array
+
+
 class DenseDesign:
     """A dense X, read in place whatever its order and dtype.
 
@@ -37,6 +44,7 @@ class DenseDesign:
         self.X = read_only(X)
         self.n, self.p = X.shape
         self._direct = for_kernels(X)
+        self._arithmetic = Arithmetic(np.float64, np.zeros(self.p))
         self._step = max(1, min(1024, BLOCK_BYTES // (8 * max(1, self.p))))
 
     def sweep(self, target: Target, W: Array, b: Array, workers: Workers) -> tuple[Array, ...]:
@@ -48,47 +56,49 @@ class DenseDesign:
         G : ndarray of shape (K, p)
         g : ndarray of shape (K,)
         """
+        return self._swept(target, W, b, workers, self._arithmetic)
+
+    def _swept(
+        self, target: Target, W: Array, b: Array, workers: Workers, numbers: Arithmetic
+    ) -> tuple[Array, ...]:
         K = W.shape[0]
-        if self._wide(K):
-            return self._wide_sweep(target, W, b, workers)
-        V = in_tiles(W, b)
+        V = in_tiles(W, b).astype(numbers.dtype, copy=False)
+        if self.wide(K) and V.dtype in (np.float64, self.X.dtype) and not numbers.center.any():
+            return self._wide_sweep(target, V, K, workers)
 
         def part(chunk: slice) -> tuple[Array, Array]:
-            G, loss = np.zeros_like(V), np.zeros(1 if target.softmax else K)
+            G, loss = np.zeros(V.shape), np.zeros(1 if target.softmax else K)
             for rows, X, first in self._blocks(chunk):
-                y, s = target.y[rows], target.s[rows]
+                y, s = target.y[rows], target.s[rows].astype(numbers.dtype, copy=False)
                 block = block_rows(self.p + 1, y.size)
                 if target.softmax:
-                    loss += dense_softmax(X, first, y, s, V, K, block, G)
+                    loss += dense_softmax(X, first, numbers.center, y, s, V, K, block, G)
                     continue
                 sides = target.columns, target.positive, target.negative
                 if K == 1 and self.p >= UNTURNED:
                     side = target.sides_of(0)
                     loss += one_sigmoid(X, first, y, s, *side, V, block, G)
                 else:
-                    dense_sigmoid(X, first, y, s, *sides, V, block, G, loss)
+                    dense_sigmoid(X, first, numbers.center, y, s, *sides, V, block, G, loss)
             return loss, G
 
         loss, G = cut(workers, part, self.n, self.work(K), V.size)
         return loss, G[:K, : self.p], G[:K, self.p]
 
-    def _wide(self, K: int) -> bool:
+    def wide(self, K: int) -> bool:
         """Whether rows are better not turned for K outputs."""
         return K > 1 and self.p >= WIDE and K * self.p <= CACHED
 
-    def _wide_sweep(
-        self, target: Target, W: Array, b: Array, workers: Workers
-    ) -> tuple[Array, ...]:
+    def _wide_sweep(self, target: Target, V: Array, K: int, workers: Workers) -> tuple[Array, ...]:
         """`sweep` by the kernels that do not turn rows."""
-        K, p = W.shape
-        V = in_tiles(W, b)
+        p = self.p
         V, v = np.ascontiguousarray(V[:, :p]), V[:, p].copy()
         block = max(LANES, CACHED // p // LANES * LANES)
 
         def part(chunk: slice) -> tuple[Array, ...]:
-            G, g, loss = np.zeros_like(V), np.zeros_like(v), np.zeros(1 if target.softmax else K)
+            G, g, loss = np.zeros(V.shape), np.zeros(v.size), np.zeros(1 if target.softmax else K)
             for rows, X, first in self._blocks(chunk):
-                y, s = target.y[rows], target.s[rows]
+                y, s = target.y[rows], target.s[rows].astype(V.dtype, copy=False)
                 if target.softmax:
                     loss += wide_softmax(X, first, y, s, V, v, K, block, G, g)
                 else:

@@ -8,7 +8,8 @@ which they use none; the exponentials in them keep the order that they rely on.
 import numpy as np
 
 from .jit import jit
-from .pointwise import exp_nonpositive, log1p_unit, log_from_one
+from .pointwise import exp_nonpositive, log_from_one
+from .single import exponential, logarithm
 
 
 @jit(in_order=True)
@@ -19,16 +20,15 @@ def softmax_columns(Z, top, log_total):
     no digits to it.
     """
     K, m = Z.shape
-    total = np.empty(m)
+    total = np.zeros(m, Z.dtype)
     for i in range(m):
         top[i] = Z[0, i]
-        total[i] = 0.0
     for k in range(1, K):
         for i in range(m):
             top[i] = top[i] if Z[k, i] <= top[i] else Z[k, i]  # a nan becomes the top
     for k in range(K):
         for i in range(m):
-            t = exp_nonpositive(Z[k, i] - top[i])
+            t = exponential(Z[k, i] - top[i])
             Z[k, i] = t
             total[i] += t
     for i in range(m):
@@ -63,7 +63,9 @@ def softmax_residuals(y, s, own, top, log_total, P):
         loss += s[i] * ((top[i] - own[i]) + log_total[i])
     for k in range(P.shape[0]):
         for i in range(y.size):
-            P[k, i] = s[i] * (P[k, i] - (1.0 if y[i] == k else 0.0))
+            P[k, i] *= s[i]
+    for i in range(y.size):
+        P[y[i], i] -= s[i]
     return loss
 
 
@@ -98,14 +100,16 @@ def sigmoid_residuals(y, s, column, positive, negative, Z, k, t):
     loss : float
         ``sum_i s_ik log(1 + exp(-+z_i))``
     """
-    loss = 0.0
+    number = Z.dtype.type  # all in the precision of Z
+    zero, one, own, other = number(0.0), number(1.0), number(positive), number(negative)
+    loss = zero
     for i in range(y.size):
-        sign = 1.0 if y[i] == column else -1.0
-        weight = s[i] * (positive if y[i] == column else negative)
+        sign = one if y[i] == column else -one
+        weight = s[i] * (own if y[i] == column else other)
         margin = -sign * Z[k, i]
-        t[i] = exp_nonpositive(-abs(margin))
-        loss += weight * ((margin if not margin <= 0.0 else 0.0) + log1p_unit(t[i]))
-        Z[k, i] = -sign * weight * ((1.0 if margin >= 0.0 else t[i]) / (1.0 + t[i]))
+        t[i] = exponential(-abs(margin))
+        loss += weight * ((margin if not margin <= zero else zero) + logarithm(t[i]))
+        Z[k, i] = -sign * weight * ((one if margin >= zero else t[i]) / (one + t[i]))
     return loss
 
 

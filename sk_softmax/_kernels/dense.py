@@ -16,7 +16,7 @@ from .tiles import add_products, centred_columns, column_logits
 
 
 @jit
-def dense_softmax(X, first, y, s, W, K, block, G):
+def dense_softmax(X, first, center, y, s, W, K, block, G):
     """Softmax loss of some rows of X; its gradient is added to G.
 
     Parameters
@@ -24,10 +24,13 @@ def dense_softmax(X, first, y, s, W, K, block, G):
     X : ndarray of shape (n, p), C-contiguous
     first : int
         The first of the rows; there are as many as in ``y``.
+    center : ndarray of shape (p,), float64
+        What is taken from each row.
     y : ndarray of shape (m,), int64
-    s : ndarray of shape (m,), float64
-    W : ndarray of shape (at least K, p + 1), C-contiguous, float64
-        Coefficients, and intercepts in the last column.
+    s : ndarray of shape (m,)
+        Of the precision of W.
+    W : ndarray of shape (at least K, p + 1), C-contiguous
+        Coefficients, and intercepts in the last column.  Its precision is that of the arithmetic.
     K : int
         Outputs, of which there may be fewer than rows of W.
     block : int
@@ -39,9 +42,9 @@ def dense_softmax(X, first, y, s, W, K, block, G):
     loss : float
         The weighted sum of the rows' losses.
     """
-    center = np.zeros(X.shape[1])
-    A, P = np.empty((W.shape[1], block)), np.empty((W.shape[0], block))
-    own, top, log_total = np.zeros(block), np.empty(block), np.empty(block)
+    A, P = np.empty((W.shape[1], block), W.dtype), np.empty((W.shape[0], block), W.dtype)
+    own, top = np.zeros(block, W.dtype), np.empty(block, W.dtype)
+    log_total = np.empty(block, W.dtype)
     loss, zero = 0.0, np.int64(0)
     for start in range(0, y.size, block):
         stop = min(start + block, y.size)
@@ -88,14 +91,13 @@ def dense_probabilities(X, W, K, block, P):
 
 
 @jit
-def dense_sigmoid(X, first, y, s, columns, positive, negative, W, block, G, loss):
+def dense_sigmoid(X, first, center, y, s, columns, positive, negative, W, block, G, loss):
     """The binary losses of some rows of X, added to ``loss`` (K,); gradients to G.
 
     Parameters are those of `dense_softmax`, and by output those of `sigmoid_residuals`.
     """
-    center = np.zeros(X.shape[1])
-    A, P = np.empty((W.shape[1], block)), np.empty((W.shape[0], block))
-    t, zero = np.empty(block), np.int64(0)
+    A, P = np.empty((W.shape[1], block), W.dtype), np.empty((W.shape[0], block), W.dtype)
+    t, zero = np.empty(block, W.dtype), np.int64(0)
     for start in range(0, y.size, block):
         stop = min(start + block, y.size)
         centred_columns(X, first + start, first + stop, center, A)
@@ -161,10 +163,8 @@ def dense_curvature_product(X, first, center, state, s, softmax, V, block, G):
 
     Parameters
     ----------
-    X, first, block
+    X, first, center, block
         As in `dense_softmax`.
-    center : ndarray of shape (p,)
-        What is taken from each row.
     state : ndarray of shape (m, K)
     s : ndarray of shape (m,)
     softmax : bool

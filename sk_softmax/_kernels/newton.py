@@ -20,7 +20,7 @@ from .tiles import LANES, add_products, add_weighted_gram, column_logits
 
 ARMIJO = 1e-4
 SHORTEST = 2.0**-12  # step, of the Newton step
-ROUNDING = 2.0**-54  # of the objective: changes that it cannot show
+ROUNDING, ROUNDING_SINGLE = 2.0**-54, 2.0**-27  # of the objective: changes that it cannot show
 VALUE, DECREMENT, LENGTH, LAST = range(4)  # of a problem's state
 
 
@@ -93,6 +93,7 @@ def newton_softmax(A, center, y, s, lambda2, point, tol, goal, limit, gradient, 
             center,
             tol,
             goal,
+            ROUNDING,
             limit,
             point,
             trial,
@@ -128,6 +129,9 @@ def newton_binary(
     separate.  What is left is no larger than the Hessian, so decrements err to the safe side.  All
     null models have the same Hessian but for a factor.
 
+    In single precision where A and s are, but for points and sums over blocks of rows: as near to
+    the optimum as the objective shows.
+
     Parameters
     ----------
     columns : ndarray of shape (m,), int64
@@ -146,8 +150,11 @@ def newton_binary(
     """
     m, _, q = points.shape
     blocks, rows, p = A.shape[0], A.shape[2], center.size
-    P, d, t = np.empty((1, rows)), np.empty(rows), np.empty(rows)
-    scratch, buffer, kept = np.empty((4, rows)), np.empty((q + 5) * rows), np.empty(rows, np.uint64)
+    number, one = A.dtype.type, A.dtype.type(1.0)
+    rounding = ROUNDING if A.itemsize == 8 else ROUNDING_SINGLE
+    P, d, t = np.empty((1, rows), A.dtype), np.empty(rows, A.dtype), np.empty(rows, A.dtype)
+    scratch, buffer = np.empty((4, rows), A.dtype), np.empty((q + 5) * rows, A.dtype)
+    kept, tried = np.empty(rows, np.uint64), np.empty((m, 1, q), A.dtype)
     H, common = np.empty((m, q, q)), np.zeros((q, q))
     step, trial, state = np.empty((m, 1, q)), points.copy(), np.zeros((m, 4))
     there, factors, going = np.empty(m), np.empty(m), np.empty(m, np.bool_)
@@ -158,22 +165,24 @@ def newton_binary(
         for c in range(m):
             if going[c]:
                 there[c] = _penalty(lambda2[c], p, trial[c], gradients[c], H[c])
+                for j in range(q):
+                    tried[c, 0, j] = trial[c, 0, j]
         for block in range(blocks):
             for c in range(m):
                 if not going[c]:
                     continue
-                column_logits(A[block], trial[c], P)
+                column_logits(A[block], tried[c], P)
                 there[c] += sigmoid_residuals(
                     y[block], s[block], columns[c], sides[c, 1], sides[c, 0], P, zero, t
                 )
                 add_products(P, A[block], zero, gradients[c], zero, zero)
-                factors[c] = t[0] / ((1.0 + t[0]) * (1.0 + t[0]))
+                factors[c] = t[0] / ((one + t[0]) * (one + t[0]))
                 if state[c, LAST] or (null and c > 0):
                     continue
                 for i in range(rows):
-                    side = sides[c, 1] if y[block, i] == columns[c] else sides[c, 0]
-                    slope = t[i] / ((1.0 + t[i]) * (1.0 + t[i]))
-                    d[i] = s[block, i] * (1.0 if null else side * slope)
+                    side = number(sides[c, 1] if y[block, i] == columns[c] else sides[c, 0])
+                    slope = t[i] / ((one + t[i]) * (one + t[i]))
+                    d[i] = s[block, i] * (one if null else side * slope)
                 features, weight, few, into = A[block], d, scratch, H[c]
                 if null:
                     into = common
@@ -201,6 +210,7 @@ def newton_binary(
                 center,
                 tol,
                 goals[c],
+                rounding,
                 limits[c],
                 points[c],
                 trial[c],
@@ -224,6 +234,7 @@ def _next_trial(
     center,
     tol,
     goal,
+    rounding,
     limit,
     point,
     trial,
@@ -261,7 +272,7 @@ def _next_trial(
             if K > 1:
                 state[DECREMENT] += _from_contrasts(step, point, lambda2, center.size)
             near = state[DECREMENT] <= goal and _violation(gradient, center) <= tol
-            state[LAST] = near or state[DECREMENT] <= ROUNDING * there
+            state[LAST] = near or state[DECREMENT] <= rounding * there
     else:
         state[LENGTH] *= 0.5
         going = not last and state[LENGTH] >= SHORTEST and state[VALUE] < np.inf

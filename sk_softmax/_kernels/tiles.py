@@ -93,10 +93,11 @@ def add_products(B, A, first, G, row, column):
     K, m = B.shape
     q = A.shape[0]
     tiled, whole = K - K % 4, q - (q - first) % 4
+    zero = B.dtype.type(0.0)
     for k in range(0, tiled, 4):
         for j in range(first, whole, 4):
-            t00 = t01 = t02 = t03 = t10 = t11 = t12 = t13 = 0.0
-            t20 = t21 = t22 = t23 = t30 = t31 = t32 = t33 = 0.0
+            t00 = t01 = t02 = t03 = t10 = t11 = t12 = t13 = zero
+            t20 = t21 = t22 = t23 = t30 = t31 = t32 = t33 = zero
             for i in range(m):
                 a0, a1, a2, a3 = A[j, i], A[j + 1, i], A[j + 2, i], A[j + 3, i]
                 b = B[k, i]
@@ -113,7 +114,7 @@ def add_products(B, A, first, G, row, column):
             add_four(G, row + k + 3, column + j, t30, t31, t32, t33)
     for k in range(K):
         for j in range(whole if k < tiled else first, q):
-            total = 0.0
+            total = zero
             for i in range(m):
                 total += B[k, i] * A[j, i]
             G[row + k, column + j] += total

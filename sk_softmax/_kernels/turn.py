@@ -8,7 +8,7 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
 LANES = 8  # numbers in a vector register, rows and columns of a tile
-NUMBERS = (types.float64, types.float32)
+NUMBERS = {types.float64, types.float32}
 
 
 def turn_tile(X, row, column, center, A, place):
@@ -20,7 +20,7 @@ def turn_tile(X, row, column, center, A, place):
 
 @overload(turn_tile)
 def _compiled(X, row, column, center, A, place):
-    if X.dtype in NUMBERS and all(array.layout == "C" for array in (X, center, A)):
+    if {X.dtype, A.dtype} <= NUMBERS and all(array.layout == "C" for array in (X, center, A)):
         return lambda X, row, column, center, A, place: _in_registers(
             X, row, column, center, A, place
         )
@@ -64,6 +64,9 @@ def _in_registers(context, X, row, column, center, A, place):
 
         middle = load(center, of_center, column)
         rows = [builder.fsub(load(X, of_X, after(row, i), column), middle) for i in range(LANES)]
+        if of_A.dtype == types.float32:
+            narrow = ir.VectorType(ir.FloatType(), LANES)
+            rows = [builder.fptrunc(numbers, narrow) for numbers in rows]
         for bit in (1, 2, 4):
             for i in range(LANES):
                 if not i & bit:

@@ -28,8 +28,9 @@ def wide_softmax(X, first, y, s, W, b, K, block, G, g):
     -------
     loss : float
     """
-    own, top, log_total = np.empty(block), np.empty(block), np.empty(block)
-    room, T = np.empty(b.size * block), np.empty(G.shape)
+    own, top = np.empty(block, W.dtype), np.empty(block, W.dtype)
+    log_total = np.empty(block, W.dtype)
+    room, T = np.empty(b.size * block, W.dtype), np.empty(G.shape, W.dtype)
     loss = 0.0
     for start in range(0, y.size, block):
         count = min(block, y.size - start)
@@ -47,7 +48,8 @@ def wide_softmax(X, first, y, s, W, b, K, block, G, g):
 @jit
 def wide_sigmoid(X, first, y, s, columns, positive, negative, W, b, block, G, g, loss):
     """`dense.dense_sigmoid` in the same way."""
-    t, room, T = np.empty(block), np.empty(b.size * block), np.empty(G.shape)
+    t, room = np.empty(block, W.dtype), np.empty(b.size * block, W.dtype)
+    T = np.empty(G.shape, W.dtype)
     for start in range(0, y.size, block):
         count = min(block, y.size - start)
         Z = room[: b.size * count].reshape((b.size, count))

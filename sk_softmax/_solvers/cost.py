@@ -4,7 +4,10 @@ Costs are in multiplications of a large matrix product, of which a core makes so
 nanosecond.  Other work counts as many as take the same time; the factors were measured.
 """
 
+import numpy as np
+
 from .._design.csr import CSRDesign
+from .._design.dense import DenseDesign
 from .._objective import Objective
 from .._preconditioner.make import can_factor, can_factor_by_class
 from .._preconditioner.rows import class_sample, hessian_sample
@@ -26,6 +29,7 @@ LBFGS_CHANGES = 3.0  # of variables
 SAMPLES_SAVE = 1.5e8  # in a Newton step on all rows, from which it pays to take parts of them
 ROWS_A_COORDINATE = 8  # that a part of the rows must have
 SAVED = 4.0  # evaluations of L-BFGS that an exact Newton step saves
+SINGLE_WORK = 2**22  # multiplications in a sweep, from which single precision saves time
 CLASS_EVALUATIONS = 8.0  # more evaluations in variables that leave classes uncoupled
 
 
@@ -122,6 +126,15 @@ def exact(objective: Objective) -> bool:
         return False
     step = hessian(objective, objective.design.n) + factorisation(objective)
     return step <= SAVED * sweep(objective)
+
+
+def single(objective: Objective) -> bool:
+    """Whether sweeps in single precision save time."""
+    design = objective.design
+    if not isinstance(design, DenseDesign) or objective.K == 1:
+        return False
+    narrow = design.X.dtype == np.float32 or not design.wide(objective.K)
+    return narrow and design.work(objective.K) >= SINGLE_WORK
 
 
 def stage(objective: Objective, least: int, most: int) -> int:

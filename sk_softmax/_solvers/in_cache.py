@@ -26,6 +26,8 @@ HESSIANS = 2**17  # entries of all Hessians of a group, unless it is a single pr
 WORK = 4e7  # multiplications in a step up to which they are made in one call
 SHARE = 0.15  # of the mean curvature: rows with less are left out of Hessians
 MANY = 32  # features from which that is worth looking for them
+SINGLE_WORK = 2**23  # multiplications in a step from which it is made in single precision
+SINGLE_LARGEST = 1e12  # entry of X less its mean whose products are in range there
 BEYOND = 0.1  # of the goal: where the iterations in one call end
 ROWS_A_CLASS = 2  # times a problem's coordinates: fewer are no sample of a class
 
@@ -111,7 +113,7 @@ class _Problems:
     Attributes
     ----------
     A, y, s
-        `Objective.turned_rows`.
+        `Objective.turned_rows`; of binary problems that are not small A and s in single precision.
     columns, sides : ndarray of shape (m,) and (m, 2)
         See the kernel of binary problems; none for softmax.
     parts : list
@@ -136,6 +138,8 @@ class _Problems:
     @classmethod
     def of(cls, objective: Objective, control: Control) -> "_Problems":
         A, y, s = objective.turned_rows
+        if _in_single(objective, A):
+            A, s = A.astype(np.float32), s.astype(np.float32)
         columns, sides = binary_sides(objective)
         wanted = objective.n_problems * objective.hessian_size**2 // HESSIANS
         slices = groups(objective, wanted)
@@ -171,7 +175,6 @@ class _Problems:
             Read for that.
         """
         objective = self.objective
-        work = objective.n_problems * objective.design.n * objective.hessian_size**2
         problems = stacked(objective, point)
         null = not point[:, : objective.p].any() and self.columns.size > 1
         null &= bool((self.sides == 1).all())
@@ -179,16 +182,16 @@ class _Problems:
         def solve(group: slice) -> tuple[Array, Array]:
             return self._solve_group(group, problems, null, shares, allowed)
 
-        found = objective.workers.map(solve, self.groups, worth_threads(work))
+        found = objective.workers.map(solve, self.groups, worth_threads(_work(objective)))
         made = np.concatenate([made for made, _ in found], axis=1)
         return made, max(int(rows.max()) for _, rows in found)
 
     def known(self, end: Array) -> tuple[Array, Array] | None:
-        """Loss (m,) and its gradient (K, q) where `solve` ended, if the kernel kept them.
+        """Loss (m,) and its gradient (K, q) where `solve` ended, if the kernel kept all digits.
 
         ``end`` : ndarray of shape (K, q), the ends as users get them.
         """
-        if np.isnan(self.values).any():
+        if self.A.dtype == np.float32 or np.isnan(self.values).any():
             return None
         objective = self.objective
         gradient = Centring(objective.center).push(self.gradients.reshape(end.shape))
@@ -209,7 +212,12 @@ class _Problems:
                 if not limits.any():
                     continue
             counts = np.zeros((rows.size, 2), np.int64)
-            data = self.A[:count], objective.center, self.y[:count], self.s[:count] * scale
+            data = (
+                self.A[:count],
+                objective.center,
+                self.y[:count],
+                self.s[:count] * self.s.dtype.type(scale),
+            )
             lambda2, points = objective.lambda2[some], problems[some]
             if objective.coupled:
                 ends = tol, goal[0], limits[0]
@@ -226,6 +234,18 @@ class _Problems:
             made[part] = counts[:, 0]
             rows += counts[:, 1] * n * count // self.y.shape[0]
         return made, rows
+
+
+def _work(objective: Objective) -> int:
+    """Multiplications in the Hessians of a step."""
+    return objective.n_problems * objective.design.n * objective.hessian_size**2
+
+
+def _in_single(objective: Objective, A: Array) -> bool:
+    """Whether Newton's method is sooner at its end in single precision, which leads near enough."""
+    if objective.coupled or _work(objective) < SINGLE_WORK:
+        return False
+    return max(float(A.max()), -float(A.min())) <= SINGLE_LARGEST
 
 
 def binary_sides(objective: Objective) -> tuple[Array, Array]:

@@ -38,6 +38,7 @@ LARGEST_NULL = 1000  # features up to which the null model's eigenvectors are ch
 MEMORY = {Factor: 30, Kronecker: 30, Diagonal: 10}  # wide X: vectors cost as much as sweeps
 NEARLY_WHOLE = 0.25  # of a Newton step: nearly separable classes leave less
 AHEAD = 0.1  # of the goal: where an approximate Hessian's estimate is believed to have reached it
+SINGLE = 1.0  # of the goal: as near as single precision leads
 FAR_AHEAD = 1e-10  # the same where the gap may certify: waiting is cheaper than an exact Hessian
 
 
@@ -66,6 +67,7 @@ def _minimise(run: Run) -> None:
 def _stages(run: Run) -> None:
     """L-BFGS in variables that are renewed, until all is done or Newton steps should finish."""
     exact, last = False, np.inf
+    single = cost.single(run.objective) and bool(run.objective.lambda2.all())
     while run.goes_on:
         active = run.open
         part, rows = run.part(active), run.rows(active)
@@ -75,14 +77,16 @@ def _stages(run: Run) -> None:
             if run.certified(active, (u * u).sum(axis=1) / 2).any():
                 newton_step(run, Factored(change))
                 continue
-        stage = _Stage(run, part, active, change)
+        stage = _Stage(run, part, active, change, single)
         stage.minimise()
         run.note_state("lbfgs", change=type(change).__name__)
         exact = stage.nearly_done
         no_more = stage.iterations == 0 or stage.value >= last * (1 - 1e-15)
-        if no_more or (stage.nearly_done and not can_factor(part)):
-            return
         last = stage.value if run.open.size == active.size else np.inf
+        if single and (no_more or not stage.single):  # all digits from here on
+            single, last = False, np.inf
+        elif no_more or (stage.nearly_done and not can_factor(part)):
+            return
 
 
 def _change(part: Objective, point: Array, exact: bool) -> Change:
@@ -101,11 +105,16 @@ def _change(part: Objective, point: Array, exact: bool) -> Change:
 class _Stage:
     """Some L-BFGS iterations on ``part`` (the problems ``active`` of ``run``) in u."""
 
-    def __init__(self, run: Run, part: Objective, active: Array, change: Change) -> None:
+    def __init__(
+        self, run: Run, part: Objective, active: Array, change: Change, single: bool
+    ) -> None:
         self.run, self.part, self.active, self.change = run, part, active, change
+        self.single = single and not isinstance(change, Diagonal)
+        self.evaluated = part.in_single() if self.single else part
         self.origin = run.point[run.rows(active)].copy()
         self.live = np.ones(active.size, dtype=bool)
         self.nearly_done = False
+        self.precise = True  # what is known of the point
         self.iterations = 0
         self.patience = cost.stage(part, SHORTEST, LONGEST)
         self.estimates: list[float] = []
@@ -133,11 +142,14 @@ class _Stage:
                 "gtol": 0.0,
             },
         )
+        if self.iterations and not self.precise:
+            point = self.run.point[self.run.rows(self.active)]
+            self.run.accept(self.active, point, *self.part.loss_gradient(point))
 
     def _evaluate(self, v: Array) -> tuple[float, Array]:
         if v.any():
             point = self.origin + self.change.step(v.reshape(self.shape) * self.unit)
-            loss, gradient = self.part.loss_gradient(point)
+            loss, gradient = self.evaluated.loss_gradient(point)
         else:  # known already
             point, rows = self.origin, self.run.rows(self.active)
             loss, gradient = self.run.loss[self.active], self.run.gradient[rows]
@@ -159,13 +171,19 @@ class _Stage:
         rows = slice(None) if self.part.coupled else live
         problems = self.active[live]
         self.run.count(problems)
-        self.live[live] = ~self.run.accept(problems, point[rows], loss[live], gradient[rows])
+        self.run.move(problems, point[rows], loss[live], gradient[rows])
+        self.precise = self.evaluated is self.part
+        if self.precise:
+            self.live[live] = ~self.run.certify(problems)
         close = self.run.optimality[self.active] <= self.run.control.tol
         if not isinstance(self.change, Diagonal):  # what an approximate Hessian thinks
             estimate = (pulled * pulled).sum(axis=1) / 2
-            close &= estimate <= self.ahead * self.run.control.goal[self.active]
+            goal = self.run.control.goal[self.active]
+            close &= estimate <= self.ahead * goal
             self.estimates.append(float(estimate[self.live].sum()))
-        self.nearly_done = bool((close | ~self.live).all())
+            if (estimate <= SINGLE * goal).all():
+                self.single, self.evaluated = False, self.part
+        self.nearly_done = self.precise and bool((close | ~self.live).all())
         stopped = self.run.end(problems)
         if stopped or self.nearly_done or self._slow():
             raise StopIteration

@@ -89,14 +89,17 @@ class Run:
             ``gradient`` of the mean loss.
         loss : ndarray of shape (c,)
         """
-        part = self.part(problems)
+        self.move(problems, point, loss, gradient)
+        return self.certify(problems)
+
+    def move(self, problems: Array, point: Array, loss: Array, gradient: Array) -> None:
+        """Move ``problems`` to ``point``, as `accept` does, with nothing certified."""
         rows = self.rows(problems)
         self.point[rows] = point
         self.gradient[rows] = gradient
         self.loss[problems] = loss
-        self.optimality[problems] = certificate.optimality(part, point, gradient)
+        self.optimality[problems] = certificate.optimality(self.part(problems), point, gradient)
         self.gap[problems] = np.nan
-        return self.certify(problems)
 
     def certify(self, problems: Array) -> Array:
         """Finish those of ``problems`` whose duality gap is small enough; a mask of them.
