@@ -1,5 +1,6 @@
 """What several test files share: the classifiers, data, scikit-learn's reference, Hypothesis."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,32 @@ from sk_softmax import OvAClassifier, SoftmaxClassifier
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("explore", deadline=None, max_examples=200)
 settings.load_profile("steady")
+
+THIN = 5  # cases of a test from which on some may be left out
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of each test with many cases, run every N-th",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    every, cases, kept, left = config.getoption("every"), Counter(), [], []
+    names = [item.nodeid.partition("[")[0] for item in items]
+    many = Counter(names)
+    for item, name in zip(items, names, strict=True):
+        thinned = many[name] >= THIN and cases[name] % every
+        (left if thinned else kept).append(item)
+        cases[name] += 1
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
 
 OLD_PENALTY = parse_version(sklearn.__version__) < parse_version("1.8")
 

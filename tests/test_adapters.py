@@ -28,6 +28,7 @@ from benchmarks.worker import Inline, answer, describe  # noqa: E402
 from sk_softmax import softmax_path  # noqa: E402
 
 # Peers with the formulations and penalties that they take.
+pytestmark = pytest.mark.tools
 PEERS = [name for name in adapters.ADAPTERS if adapters.load(name).ROLE == "peer"]
 over_peers = pytest.mark.parametrize("name", PEERS)
 

@@ -19,6 +19,7 @@ from sk_softmax import SoftmaxClassifier
 from sk_softmax._design.dense import DenseDesign
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.tools
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 sys.path.insert(0, str(ROOT))

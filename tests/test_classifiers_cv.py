@@ -122,7 +122,7 @@ def test_raw_data_with_every_penalty(CV, load):
 @pytest.mark.parametrize("shared", [False, True])
 def test_scores_of_more_features_than_rows(CV, data, shared, monkeypatch):
     monkeypatch.setattr(shared_folds, "COPIED", -1 if shared else 2**40)
-    d = data(3, n=45, p=1500)
+    d = data(3, n=45, p=500)
     grid = {"Cs": (1e-4, 1e-2, 1.0), "l1_ratios": (0.0,), "cv": 3}
     search, scores = grid_search(CV, d.X, d.y, tol=1e-8, **grid)
     assert_same(CV(tol=1e-8, **grid).fit(d.X, d.y), search, scores, d.X)

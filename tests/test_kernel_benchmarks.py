@@ -14,6 +14,7 @@ from problems import needs_jit
 from scipy import sparse
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.tools
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 sys.path.insert(0, str(ROOT))

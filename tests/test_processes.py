@@ -154,7 +154,13 @@ def print_both(method):
     child.join(PATIENCE)
 
 
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=() if method == "fork" else pytest.mark.slow)
+        for method in multiprocessing.get_all_start_methods()
+    ],
+)
 def test_fits_in_a_daemon_are_those_of_its_parent(here, method):
     """Which has fitted with threads before."""
     script = f"from test_processes import print_both; print_both({method!r})"

@@ -137,6 +137,7 @@ REGIMES = {
     "scales from 1e-20 to 1e9": Regime(unscaled, (30, 30)),
     "collinear": Regime(collinear, (30, 30)),
 }
+LONGEST = "many words"  # half a minute by itself
 
 
 def problem_of(classifier, X, y):
@@ -158,7 +159,10 @@ def point_of(problem, classifier):
 
 
 @pytest.mark.parametrize("Classifier", [SoftmaxClassifier, OvAClassifier])
-@pytest.mark.parametrize("name", REGIMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == LONGEST else ()) for name in REGIMES],
+)
 def test_the_default_fit_is_certified(name, Classifier, monkeypatch):
     regime = REGIMES[name]
     X, y = regime.data()
