@@ -18,8 +18,8 @@ One call at a time, on one thread, with BLAS at one thread; medians of calls in 
 libraries felt the same machine, and each ratio is from one run. Before a time was taken, both gave
 the same values: to 1e-9 of the largest entry on float64 data. On float32 data ours were within 1e-4
 of what scikit-learn makes of the same numbers in float64, and within 1e-3 of its values in float32,
-which lose digits where many rows are added up. Sweeps over dense float32 data are those of a fit far
-from its optimum, in single precision where that saves time; all others are in double precision.
+which lose digits where many rows are added up. Sweeps over dense float32 data are those of a fit
+far from its optimum, in single precision where that saves time; all others are in double precision.
 """
 SWEEPS = """## {title}
 
