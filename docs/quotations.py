@@ -27,6 +27,7 @@ MODULES = (
     "_design.chunks",
     "_design.csr",
     "_design.dense",
+    "_design.single",
     "_factor",
     "_kernels.l1_newton",
     "_kernels.prefetch",

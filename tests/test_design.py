@@ -8,7 +8,7 @@ import pytest
 from problems import DENSE, STORAGE, CountingWorkers, half_empty, over
 from scipy import sparse
 
-from sk_softmax._design import chunks, csr, dense
+from sk_softmax._design import chunks, csr, dense, single
 from sk_softmax._design.csr import CSRDesign
 from sk_softmax._design.dense import DenseDesign
 from sk_softmax._design.make import make_design
@@ -243,8 +243,14 @@ def assert_seven_digits(results, exact, scale):
 
 @over("store", DENSE)
 @over("make_target", TARGETS)
-@pytest.mark.parametrize("p", [1, 5, dense.WIDE - 1, dense.WIDE])
-def test_sweep_in_single_precision_has_seven_digits(store, make_target, p):
+@pytest.mark.parametrize(
+    ("p", "by_blas"),
+    [(1, 2**16), (5, 2**16), (dense.WIDE - 1, 2**16), (dense.WIDE, 2**16), (5, 0), (40, 0)],
+)
+def test_sweep_in_single_precision_has_seven_digits(store, make_target, p, by_blas, monkeypatch):
+    """By tiles, turned and not, and by BLAS."""
+    monkeypatch.setattr(single, "BY_BLAS", by_blas)
+    monkeypatch.setattr(single, "PRODUCT_ROWS", 16)
     X, y, s = rows_of(70, p)
     target = make_target(y, s)
     W, b = weights_for(target, p)
@@ -257,9 +263,12 @@ def test_sweep_in_single_precision_has_seven_digits(store, make_target, p):
 
 @over("make_target", TARGETS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("p", [5, dense.WIDE])
-def test_features_far_from_0_keep_their_digits_in_single_precision(p, dtype, make_target):
+@pytest.mark.parametrize(("p", "by_blas"), [(5, 2**16), (dense.WIDE, 2**16), (5, 0)])
+def test_features_far_from_0_keep_their_digits_in_single_precision(
+    p, by_blas, dtype, make_target, monkeypatch
+):
     """Logits are of what features differ by, of which X in single precision has three digits."""
+    monkeypatch.setattr(single, "BY_BLAS", by_blas)
     X, y, s = rows_of(70, p)
     X = (X + 1e4).astype(dtype)
     target = make_target(y, s)
@@ -276,9 +285,11 @@ def test_features_far_from_0_keep_their_digits_in_single_precision(p, dtype, mak
 
 
 @over("make_target", TARGETS)
+@pytest.mark.parametrize("by_blas", [0, 2**16])
 @pytest.mark.parametrize("unit", [1e40, 1e-40, 1e150])
-def test_what_is_out_of_range_is_swept_in_double_precision(unit, make_target):
+def test_what_is_out_of_range_is_swept_in_double_precision(unit, by_blas, make_target, monkeypatch):
     """Features or coefficients."""
+    monkeypatch.setattr(single, "BY_BLAS", by_blas)
     X, y, s = rows_of(70, 5)
     target = make_target(y, s)
     W, b = weights_for(target, 5)
