@@ -45,7 +45,7 @@ class SingleDesign(DenseDesign):
         with np.errstate(over="ignore", invalid="ignore"):
             shifted = b + W @ single.center
             if K * self.p >= BY_BLAS:
-                loss, G, g = self._swept_by_blas(target, W, shifted, workers)
+                loss, G, g = self._swept_by_blas(target, W, shifted, workers, single.center)
             else:
                 loss, G, g = self._swept(target, W, shifted, workers, single)
         if not (np.isfinite(loss).all() and np.isfinite(G).all()):
@@ -53,10 +53,10 @@ class SingleDesign(DenseDesign):
         return loss, G + np.outer(g, single.center), g
 
     def _swept_by_blas(
-        self, target: Target, W: Array, b: Array, workers: Workers
+        self, target: Target, W: Array, b: Array, workers: Workers, center: Array
     ) -> tuple[Array, ...]:
         """`_swept` with the products made by BLAS, which keeps parts of W in the cache."""
-        K, center = W.shape[0], self.center.astype(self.X.dtype)
+        K, center = W.shape[0], center.astype(self.X.dtype)
         V, v = W.astype(np.float32), b.astype(np.float32)[:, None]
 
         def part(chunk: slice) -> tuple[Array, ...]:

@@ -242,7 +242,7 @@ def _work(objective: Objective) -> int:
 
 
 def _in_single(objective: Objective, A: Array) -> bool:
-    """Whether Newton's method is sooner at its end in single precision, which leads near enough."""
+    """Whether single precision saves time, and A is in its range."""
     if objective.coupled or _work(objective) < SINGLE_WORK:
         return False
     return max(float(A.max()), -float(A.min())) <= SINGLE_LARGEST

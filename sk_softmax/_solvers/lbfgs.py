@@ -109,8 +109,8 @@ class _Stage:
         self, run: Run, part: Objective, active: Array, change: Change, single: bool
     ) -> None:
         self.run, self.part, self.active, self.change = run, part, active, change
-        self.single = single and not isinstance(change, Diagonal)
-        self.evaluated = part.in_single() if self.single else part
+        single = single and not isinstance(change, Diagonal)
+        self.evaluated = part.in_single() if single else part
         self.origin = run.point[run.rows(active)].copy()
         self.live = np.ones(active.size, dtype=bool)
         self.nearly_done = False
@@ -124,6 +124,11 @@ class _Stage:
         self.shape = first.shape
         # L-BFGS-B's first step has length 1 in its variables: that of the Newton step in u
         self.unit = max(float(np.linalg.norm(first)), np.finfo(float).tiny)
+
+    @property
+    def single(self) -> bool:
+        """Whether the next evaluation is in single precision."""
+        return self.evaluated is not self.part
 
     def minimise(self) -> None:
         left = self.run.control.max_iter - self.run.iterations
@@ -172,7 +177,7 @@ class _Stage:
         problems = self.active[live]
         self.run.count(problems)
         self.run.move(problems, point[rows], loss[live], gradient[rows])
-        self.precise = self.evaluated is self.part
+        self.precise = not self.single
         if self.precise:
             self.live[live] = ~self.run.certify(problems)
         close = self.run.optimality[self.active] <= self.run.control.tol
@@ -182,7 +187,7 @@ class _Stage:
             close &= estimate <= self.ahead * goal
             self.estimates.append(float(estimate[self.live].sum()))
             if (estimate <= SINGLE * goal).all():
-                self.single, self.evaluated = False, self.part
+                self.evaluated = self.part
         self.nearly_done = self.precise and bool((close | ~self.live).all())
         stopped = self.run.end(problems)
         if stopped or self.nearly_done or self._slow():
