@@ -153,7 +153,7 @@ class Observed(Objective):
         design, s = objective.design, objective.target.s
         squares = design.squares(s[:, None], objective.center, objective.workers)[0]
         out = np.zeros((objective.K, objective.p), dtype=bool)
-        screen = Screen(np.sqrt(squares), float(objective.null_value()[0]), out)
+        screen = Screen(np.sqrt(squares), float(objective.null_value[0]), out)
         return cls(**known, screen=screen, whole=design)
 
     def loss_gradient(self, point):

@@ -14,7 +14,7 @@ Conventions, here and in everything built on this module:
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,8 +70,18 @@ class Objective(Curvature):
         return self.lambda2.size
 
     @property
+    def has_l1(self) -> bool:
+        """Whether there is an L1 penalty, which all problems then have."""
+        return bool(np.count_nonzero(self.lambda1))
+
+    @property
+    def has_l2(self) -> bool:
+        """The same of an L2 penalty."""
+        return bool(np.count_nonzero(self.lambda2))
+
+    @property
     def unpenalised(self) -> bool:
-        return not (self.lambda1.any() or self.lambda2.any())
+        return not (self.has_l1 or self.has_l2)
 
     def by_problem(self, values: Array) -> Array:
         """Sum (K, ...) over all but the first axis, and over outputs where they are coupled."""
@@ -98,7 +108,7 @@ class Objective(Curvature):
         gradient[:, : self.p] = G
         gradient[:, self.p :] = g[:, None]
         if self.coupled:  # what rounding leaves of 0; only the penalty would bring it back
-            gradient -= gradient.mean(axis=0)
+            gradient -= gradient.sum(axis=0) / self.K
         return loss, gradient
 
     @cached_property
@@ -115,7 +125,8 @@ class Objective(Curvature):
     def ridge(self, point: Array) -> Array:
         """lambda2 W, with 0 for the intercept; shape (K, q)."""
         result = point * self.lambda2[:, None]
-        result[:, self.p :] = 0.0
+        if self.fit_intercept:
+            result[:, self.p] = 0.0
         return result
 
     def smooth(self, point: Array) -> tuple[Array, Array]:
@@ -126,9 +137,10 @@ class Objective(Curvature):
 
     def penalty(self, point: Array) -> Array:
         """lambda2/2 ||W||^2 + lambda1 ||W||_1 per problem, (m,)."""
-        coef = point[:, : self.p]
-        absolute = self.by_problem(np.abs(coef)) * self.lambda1
-        return self.by_problem(point * self.ridge(point)) / 2 + absolute
+        penalty = self.by_problem(point * self.ridge(point)) / 2
+        if self.has_l1:
+            penalty += self.by_problem(np.abs(point[:, : self.p])) * self.lambda1
+        return penalty
 
     def null_point(self) -> Array:
         """The best point with coef = 0."""
@@ -141,6 +153,7 @@ class Objective(Curvature):
                 point[:, self.p] = np.log(share) - np.log1p(-share)
         return point
 
+    @cached_property
     def null_value(self) -> Array:
         """F at `null_point`, (m,)."""
         if self.coupled:
@@ -164,9 +177,8 @@ class Objective(Curvature):
 
     def _but(self, **changes: Any) -> "Objective":
         """The same but for ``changes`` of which nothing that is cached depends."""
-        other = replace(self, **changes)
-        own = {each.name for each in fields(self)}
-        other.__dict__.update({name: x for name, x in vars(self).items() if name not in own})
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), **changes)
         return other
 
     def take_outputs(self, outputs: Array) -> "Objective":

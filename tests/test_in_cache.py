@@ -27,7 +27,7 @@ over_intercepts = pytest.mark.parametrize(
 
 def control_for(objective, tol=1e-10, max_iter=100):
     """As `solve` makes it."""
-    return Control(tol, max(0.01 * tol, 1e-14) * objective.null_value(), max_iter)
+    return Control(tol, max(0.01 * tol, 1e-14) * objective.null_value, max_iter)
 
 
 def assert_same_point(objective, point, solution):
@@ -245,7 +245,7 @@ def test_solve_takes_it_for_small_problems_and_certifies_where_it_ends(loss, sto
     assert len(calls) == objective.n_problems
     assert [step["stage"] for step in solution.trace] == ["newton in cache"]
     assert set(solution.status) == {Status.CONVERGED}
-    goal = 1e-10 * objective.null_value()
+    goal = 1e-10 * objective.null_value
     assert (solution.dual_gap <= goal).all()
     np.testing.assert_array_equal(solution.n_iter, [call[-1] for call in calls])
     value = problem.value(problem.point_of(solution))
@@ -492,7 +492,7 @@ def test_features_in_other_units_in_single_precision(loss, single, call_by_call)
     solution = solve(problem.objective(), "newton")
     assert set(single) == {SINGLE}
     assert set(solution.status) == {Status.CONVERGED}
-    goal = 1e-6 * problem.objective().null_value()
+    goal = 1e-6 * problem.objective().null_value
     assert (solution.objective - call_by_call(problem).objective <= goal).all()
 
 

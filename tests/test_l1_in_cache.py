@@ -33,7 +33,7 @@ over_intercepts = pytest.mark.parametrize(
 
 def control_for(objective, tol=1e-7, max_iter=100, **rest):
     """As `solve` makes it."""
-    return Control(tol, max(0.01 * tol, 1e-14) * objective.null_value(), max_iter, **rest)
+    return Control(tol, max(0.01 * tol, 1e-14) * objective.null_value, max_iter, **rest)
 
 
 def run_of(problem, start=None, **control):

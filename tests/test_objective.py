@@ -147,7 +147,7 @@ def test_the_null_point_is_the_best_intercept_alone(loss, storage):
     assert not null[:, :-1].any()
     value, gradient = objective.loss_gradient(null)
     np.testing.assert_allclose(gradient[:, -1], 0.0, atol=1e-15)
-    np.testing.assert_allclose(objective.null_value(), value, rtol=1e-14)
+    np.testing.assert_allclose(objective.null_value, value, rtol=1e-14)
     np.testing.assert_allclose(value, problem.null_value().astype(float), rtol=1e-13)
     if problem.softmax:
         assert abs(null[:, -1].sum()) < 1e-14
@@ -160,7 +160,7 @@ def test_without_an_intercept_the_null_point_is_0(loss, storage):
     null = objective.null_point()
     assert not null.any()
     value, _ = objective.loss_gradient(null)
-    np.testing.assert_allclose(objective.null_value(), value, rtol=1e-14)
+    np.testing.assert_allclose(objective.null_value, value, rtol=1e-14)
 
 
 @over_losses
@@ -192,8 +192,8 @@ def test_some_of_the_outputs(loss, fit_intercept):
     (point,) = problem.points(1)
     for of_part, of_all in zip(part.smooth(point[chosen]), objective.smooth(point), strict=True):
         np.testing.assert_allclose(of_part, of_all[chosen], rtol=1e-13)
-    for method in ("null_point", "null_value"):
-        np.testing.assert_array_equal(getattr(part, method)(), getattr(objective, method)()[chosen])
+    np.testing.assert_array_equal(part.null_point(), objective.null_point()[chosen])
+    np.testing.assert_array_equal(part.null_value, objective.null_value[chosen])
     np.testing.assert_array_equal(part.penalty(point[chosen]), objective.penalty(point)[chosen])
     np.testing.assert_allclose(
         part.hessian(point[chosen]), objective.hessian(point)[chosen], rtol=1e-12, atol=1e-15
@@ -217,7 +217,7 @@ def test_some_of_the_features(loss, storage, fit_intercept):
     np.testing.assert_allclose(value, whole_value, rtol=1e-13)
     np.testing.assert_allclose(gradient, whole_gradient[:, kept], rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(part.penalty(point[:, kept]), objective.penalty(sparse_point))
-    np.testing.assert_array_equal(part.null_value(), objective.null_value())
+    np.testing.assert_array_equal(part.null_value, objective.null_value)
     for name in ("class_sums", "means"):
         np.testing.assert_array_equal(getattr(part, name), getattr(objective, name)[:, kept])
     np.testing.assert_array_equal(part.center, objective.center[chosen])
@@ -241,7 +241,7 @@ def test_some_of_the_rows(loss, storage, fit_intercept):
     np.testing.assert_allclose(value, few.value(point).astype(float), rtol=1e-12)
     np.testing.assert_allclose(gradient, few.objective().smooth(point)[1], rtol=1e-11, atol=1e-15)
     np.testing.assert_allclose(part.class_sums, few.objective().class_sums, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(part.null_value(), objective.null_value(), rtol=1e-13)
+    np.testing.assert_allclose(part.null_value, objective.null_value, rtol=1e-13)
     assert part.counts is objective.counts
 
 

@@ -64,7 +64,7 @@ def test_the_row_space_has_the_same_null_model(loss, fit_intercept, basis):
     objective = problem.objective()
     rotated, restore = in_row_space(objective)
     np.testing.assert_allclose(restore(rotated.null_point()), objective.null_point(), atol=1e-14)
-    np.testing.assert_allclose(rotated.null_value(), objective.null_value())
+    np.testing.assert_allclose(rotated.null_value, objective.null_value)
     for name in ("class_sums", "means"):  # both say what a step adds to the mean logits
         v = np.random.default_rng(0).normal(size=(rotated.K, rotated.q))
         np.testing.assert_allclose(

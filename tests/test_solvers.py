@@ -697,7 +697,7 @@ def test_the_number_of_threads_changes_no_bit_in_single_precision(single, monkey
 def no_gap(monkeypatch):
     """The gap certifies nothing."""
 
-    def infinite(objective, point, loss, gradient):
+    def infinite(objective, point, loss, gradient, penalty):
         return np.full(objective.n_problems, np.inf)
 
     monkeypatch.setattr(certificate, "dual_gap", infinite)

@@ -286,7 +286,7 @@ def test_samples_in_cache_are_replayed_with_the_rest(monkeypatch):
     monkeypatch.setattr(in_cache, "ROWS_A_COORDINATE", 1)
     problem = make_problem("one-vs-all", n=2000, p=3)
     objective = problem.objective()
-    control = Control(1e-4, 1e-6 * objective.null_value(), 100)
+    control = Control(1e-4, 1e-6 * objective.null_value, 100)
     problems = in_cache._Problems.of(objective, control)
     assert len(problems.parts) > 1
     onlooker = Onlooker()

@@ -19,6 +19,7 @@ from .._validation import encoded
 from .folds import FoldPath
 
 LOG_LOSS = "neg_log_loss"
+TOGETHER = 2**16  # logits up to which several models are scored together
 
 
 def scorer_of(scoring: Any) -> Any:
@@ -118,14 +119,18 @@ class Scoring:
         if sample_weight is not None and not np.sum(sample_weight) > 0:
             return None
         X, losses = self.rows[test], np.empty(len(models))
-        eps = np.finfo(X.dtype).eps
-        for at, model in enumerate(models):
-            raw = model._product(X, 1.0)
+        eps, outputs = np.finfo(X.dtype).eps, models[0].coef_.shape[0]
+        size = max(1, TOGETHER // (codes.size * outputs))
+        for start in range(0, len(models), size):
+            some = slice(start, start + size)
+            raw = _stacked(models[some])._product(X, 1.0)
             if not np.isfinite(raw).all():
                 return None
-            log_probability = model._log_probability(raw)[np.arange(codes.size), codes]
-            own = np.exp(log_probability).astype(X.dtype, copy=False)
-            losses[at] = np.average(-np.log(np.clip(own, eps, 1 - eps)), weights=sample_weight)
+            log_probability = models[0]._log_probability(raw.reshape(-1, outputs))
+            log_probability = log_probability.reshape(codes.size, -1, classes.size)
+            own = np.exp(log_probability[np.arange(codes.size), :, codes])
+            own = np.clip(own.astype(X.dtype, copy=False), eps, 1 - eps)
+            losses[some] = np.average(-np.log(own), axis=0, weights=sample_weight)
         return losses
 
     def warn(self) -> None:
@@ -137,6 +142,15 @@ class Scoring:
                 UserWarning,
                 stacklevel=5,
             )
+
+
+def _stacked(models: list[LinearClassifier]) -> LinearClassifier:
+    """A model with the logits of all ``models``, side by side."""
+    if len(models) == 1:
+        return models[0]
+    coef = np.concatenate([model.coef_ for model in models])
+    intercept = np.concatenate([model.intercept_ for model in models])
+    return _fitted(models[0], models[0].C, {"coef_": coef, "intercept_": intercept})
 
 
 def _fitted(model: LinearClassifier, C: float, attributes: dict[str, Any]) -> LinearClassifier:

@@ -30,23 +30,23 @@ class Outputs:
     center: Array
     workers: Workers
 
-    @property
+    @cached_property
     def coupled(self) -> bool:
         return self.target.softmax
 
-    @property
+    @cached_property
     def K(self) -> int:
         return self.target.columns.size
 
-    @property
+    @cached_property
     def p(self) -> int:
         return self.design.p
 
-    @property
+    @cached_property
     def q(self) -> int:
         return self.p + self.fit_intercept
 
-    @property
+    @cached_property
     def hessian_size(self) -> int:
         """Rows of a problem's Hessian."""
         return self.K * self.q if self.coupled else self.q

@@ -4,9 +4,12 @@ All from one loss and gradient; derivations are in the user guide, "When a fit i
 """
 
 import numpy as np
+from scipy.special import entr
 
 from .._objective import Objective
 from .._typing import Array
+
+TINY = float(np.finfo(float).tiny)
 
 
 def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
@@ -23,7 +26,7 @@ def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
     violation : ndarray of shape (K, q)
     """
     smooth = gradient + objective.ridge(point)
-    if not objective.lambda1.any():
+    if not objective.has_l1:
         return np.abs(smooth)
     lambda1 = np.broadcast_to(objective.lambda1[:, None], point.shape).copy()
     lambda1[:, objective.p :] = 0.0
@@ -36,8 +39,12 @@ def optimality(objective: Objective, point: Array, gradient: Array) -> Array:
     return objective.largest_by_problem(kkt_violation(objective, point, gradient))
 
 
-def dual_gap(objective: Objective, point: Array, loss: Array, gradient: Array) -> Array:
+def dual_gap(
+    objective: Objective, point: Array, loss: Array, gradient: Array, penalty: Array | None = None
+) -> Array:
     """Upper bound on F(point) - min F per problem, (m,); nan without a penalty.
+
+    ``loss`` and ``gradient`` are of the mean loss at ``point``, ``penalty`` is what it is there.
 
     The dual point is Q = (1 - eps) P + eps T with T the same in every row, so that each class's
     total of Q is that of Y (which the intercept's optimality asks for), and for lambda2 = 0 drawn
@@ -49,21 +56,23 @@ def dual_gap(objective: Objective, point: Array, loss: Array, gradient: Array) -
     Koh, Kim and Boyd (2007), "An interior-point method for large-scale l1-regularized logistic
     regression", section 3: the dual and its scaled feasible point, for two classes.
     """
-    lambda1, lambda2 = objective.lambda1, objective.lambda2
+    if objective.unpenalised:
+        return np.full(loss.shape, np.nan)
+    if penalty is None:
+        penalty = objective.penalty(point)
     # mean entropy of P: loss + sum_i s_i (y_i - p_i) raw_i / S
     entropy = loss - objective.by_problem(gradient * point)
     G, eps, mixed_in = _with_class_totals(objective, -gradient)
     entropy = (1 - eps) * entropy + eps * mixed_in
-    gap = loss + objective.penalty(point) - _dual_value(objective, G, entropy)
-    return np.where((lambda1 > 0) | (lambda2 > 0), np.maximum(gap, 0.0), np.nan)
+    return np.maximum(loss + penalty - _dual_value(objective, G, entropy), 0.0)
 
 
 def _dual_value(objective: Objective, G: Array, entropy: Array) -> Array:
     """Dual objective at Q, or at Q drawn towards Y where that is better, (m,)."""
     lambda1, lambda2 = objective.lambda1, objective.lambda2
+    if not objective.has_l1:
+        return entropy - objective.by_problem(G * G) / (2 * lambda2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if not lambda1.any():
-            return entropy - objective.by_problem(G**2) / (2 * lambda2)
         largest = objective.largest_by_problem(np.abs(G))
         tau = np.where(largest > lambda1, lambda1 / largest, 1.0)
         dual = tau * entropy  # feasible for lambda2 = 0, and better for small lambda2
@@ -86,12 +95,12 @@ def _with_class_totals(objective: Objective, G: Array) -> tuple[Array, Array, Ar
     wanted = objective.class_sums[:, p]
     total = wanted - G[:, p]
     if objective.coupled:
-        eps = max(0.0, float((1 - wanted / np.maximum(total, np.finfo(float).tiny)).max()))
-        eps = min(eps, 1.0)
+        eps = 1 - float((wanted / np.maximum(total, TINY)).min())
+        eps = min(max(eps, 0.0), 1.0)
         surplus = np.maximum(wanted - (1 - eps) * total, 0.0)
-        T = surplus if surplus.any() else wanted  # eps is rounding, or 0
+        T = surplus if np.count_nonzero(surplus) else wanted  # eps is rounding, or 0
         T = T / T.sum()
-        entropy = -(T * np.log(np.where(T > 0, T, 1.0))).sum(keepdims=True)
+        entropy = entr(T).sum(keepdims=True)
         epsilon = np.array([eps])
         spread = eps
     else:

@@ -54,7 +54,7 @@ def continuation(
     variance = float(np.maximum(second / total - (first / total) ** 2, 0.0).sum())
     ratio = max(variance / objective.design.n / weakest, 1.0)
     stages = min(int(np.log(ratio) / np.log(FACTOR) + 0.5), STAGES)
-    goal = PRECISION * objective.null_value()
+    goal = PRECISION * objective.null_value
     iterations = 0
     for stage in range(stages, 0, -1):
         if control.stopped:

@@ -37,7 +37,7 @@ def fits_in_cache(objective: Objective) -> bool:
     n, q, size = objective.design.n, objective.q, objective.hessian_size
     outputs = size // q if q else 0
     work = n * size * (q + outputs) + size**3 / 3
-    return n * q <= FEATURES and 0 < work <= WORK and bool((objective.lambda2 > 0).all())
+    return n * q <= FEATURES and 0 < work <= WORK and objective.has_l2
 
 
 def newton_in_cache(objective: Objective, control: Control, start: Array) -> Run:
@@ -176,8 +176,8 @@ class _Problems:
         """
         objective = self.objective
         problems = stacked(objective, point)
-        null = not point[:, : objective.p].any() and self.columns.size > 1
-        null &= bool((self.sides == 1).all())
+        null = self.columns.size > 1 and not point[:, : objective.p].any()
+        null = null and bool((self.sides == 1).all())
 
         def solve(group: slice) -> tuple[Array, Array]:
             return self._solve_group(group, problems, null, shares, allowed)
@@ -195,7 +195,8 @@ class _Problems:
             return None
         objective = self.objective
         gradient = Centring(objective.center).push(self.gradients.reshape(end.shape))
-        return self.values - objective.penalty(end), gradient - objective.ridge(end)
+        ridge = objective.ridge(end)
+        return self.values - objective.by_problem(end * ridge) / 2, gradient - ridge
 
     def _solve_group(
         self, some: slice, problems: Array, null: bool, shares: Array, allowed: Array | None

@@ -67,7 +67,7 @@ def _minimise(run: Run) -> None:
 def _stages(run: Run) -> None:
     """L-BFGS in variables that are renewed, until all is done or Newton steps should finish."""
     exact, last = False, np.inf
-    single = cost.single(run.objective) and bool(run.objective.lambda2.all())
+    single = cost.single(run.objective) and run.objective.has_l2
     while run.goes_on:
         active = run.open
         part, rows = run.part(active), run.rows(active)
@@ -119,7 +119,7 @@ class _Stage:
         self.patience = cost.stage(part, SHORTEST, LONGEST)
         self.estimates: list[float] = []
         self.value = np.inf
-        self.ahead = FAR_AHEAD if part.lambda2.all() else AHEAD
+        self.ahead = FAR_AHEAD if part.has_l2 else AHEAD
         first = change.pull(run.gradient[run.rows(active)] + part.ridge(self.origin))
         self.shape = first.shape
         # L-BFGS-B's first step has length 1 in its variables: that of the Newton step in u

@@ -210,7 +210,7 @@ class Iterative:
     @property
     def certifies(self) -> bool:
         """Whether `solve` is exact enough: without a penalty nothing else certifies."""
-        return not self.part.lambda2.any()
+        return not self.part.has_l2
 
     def certificate(self, gradient: Array) -> Array:
         """The decrement from a solve that is exact enough to certify, (m,)."""
@@ -260,7 +260,7 @@ class IterativeByFeature(Iterative):
 
 def by_feature(part: Objective) -> bool:
     """Whether X is sparse, and too wide for any but the Hessian's diagonal."""
-    sparse = isinstance(part.design, CSRDesign) and bool(part.lambda2.all())
+    sparse = isinstance(part.design, CSRDesign) and part.has_l2
     return sparse and without_blocks(part)
 
 

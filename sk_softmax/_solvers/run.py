@@ -39,7 +39,8 @@ class Run:
         self.gradient = np.empty_like(self.point)
         self.loss = np.full(m, np.nan)
         self.optimality = np.full(m, np.inf)
-        self.gap = np.full(m, np.nan)  # nan where it was not needed yet
+        self.gap = np.full(m, np.nan)  # nan where it was not needed yet, as is the penalty
+        self.penalty = np.full(m, np.nan)
         self.status: list[Status | None] = [None] * m
         self.open = np.arange(m)  # problems that are not done
         self.n_iter = np.zeros(m, dtype=np.int64)
@@ -99,7 +100,7 @@ class Run:
         self.gradient[rows] = gradient
         self.loss[problems] = loss
         self.optimality[problems] = certificate.optimality(self.part(problems), point, gradient)
-        self.gap[problems] = np.nan
+        self.gap[problems] = self.penalty[problems] = np.nan
 
     def certify(self, problems: Array) -> Array:
         """Finish those of ``problems`` whose duality gap is small enough; a mask of them.
@@ -134,11 +135,10 @@ class Run:
 
     def gaps(self, problems: Array) -> Array:
         """Duality gaps where ``problems`` are, (c,)."""
-        if np.isnan(self.gap[problems]).any():
-            rows = self.rows(problems)
-            self.gap[problems] = certificate.dual_gap(
-                self.part(problems), self.point[rows], self.loss[problems], self.gradient[rows]
-            )
+        if np.isnan(self.penalty[problems]).any():
+            at, part = self.at(problems), self.part(problems)
+            penalty = self.penalty[problems] = part.penalty(at.point)
+            self.gap[problems] = certificate.dual_gap(part, at.point, at.loss, at.gradient, penalty)
         return self.gap[problems]
 
     def finish(self, problems: Array, status: Status) -> None:
@@ -182,14 +182,15 @@ class Run:
         self.finish(self.open, Status.STOPPED if self.control.stopped else Status.MAX_ITER)
         everything = np.arange(self.objective.n_problems)
         coef, intercept = answer(self.objective, self.point)
+        gaps = self.gaps(everything)
         return Solution(
             coef=coef,
             intercept=intercept,
             status=[status for status in self.status if status is not None],
             n_iter=self.n_iter,
-            objective=self.loss + self.objective.penalty(self.point),
+            objective=self.loss + self.penalty,
             optimality=self.optimality,
-            dual_gap=self.gaps(everything),
+            dual_gap=gaps,
             solver=solver,
             evaluations=self.objective.counts["rows"] / max(1, self.objective.design.n),
             trace=self.trace,

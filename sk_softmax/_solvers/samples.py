@@ -64,7 +64,7 @@ def rough_start(
         part = objective.take_rows(*stratified_rows(objective, rows, at))
         goal = np.full(objective.n_problems, NOISE * size / part.design.n)
         if wide:  # the penalty, not the rows, keeps the coefficients small
-            goal = ROUGH * objective.null_value()
+            goal = ROUGH * objective.null_value
         left = min(ITERATIONS, control.max_iter - iterations)
         run = Run(part, control.rough(goal, left), start)
         minimise(run)

@@ -148,5 +148,5 @@ def answer(objective: Objective, point: Array) -> tuple[Array, Array]:
     coef, intercept = objective.split(point)
     if objective.coupled:
         for _ in range(2):  # a shift that softmax does not see, and what rounding leaves of it
-            intercept -= intercept.mean()
+            intercept -= intercept.sum() / intercept.size
     return coef, intercept

@@ -7,6 +7,7 @@ import numpy as np
 
 from .._design.csr import CSRDesign
 from .._objective import Objective
+from .._preconditioner.changes import without_shift
 from .._preconditioner.make import can_factor
 from .._typing import Array
 from . import cost
@@ -53,7 +54,7 @@ SOLVERS = (
 
 def choose(name: str, objective: Objective) -> Entry:
     """The table's entry for the user's ``solver`` and the objective."""
-    smooth = not objective.lambda1.any()
+    smooth = not objective.has_l1
     usable = [e for e in SOLVERS if (e.smooth if smooth else e.nonsmooth)]
     if name == "auto":
         cheaper = _newton_is_cheaper if smooth else _prox_newton_is_cheaper
@@ -114,12 +115,12 @@ def solve(
     solution : Solution
     """
     entry = choose(solver, objective)
-    goal = np.maximum(0.01 * tol, PRECISION) * objective.null_value()
+    goal = np.maximum(0.01 * tol, PRECISION) * objective.null_value
     point = objective.null_point() if start is None else start
     if not entry.smooth and start is not None:
         point, known = _no_worse_than_null(objective, start, known)
     if entry.smooth and objective.coupled:
-        point = point - point.mean(axis=0)  # where the optimum is; steps by class stay there
+        point = without_shift(point)  # where the optimum is; steps by class stay there
     watched = None
     if watch is not None:
         watched = Watch(objective, entry.name, tol, goal, point, watch, begins)
@@ -145,7 +146,7 @@ def _no_worse_than_null(
     Far out, where most rows have no curvature, quadratic models promise what F does not keep.
     """
     known = known or objective.loss_gradient(start)
-    worse = ~(known[0] + objective.penalty(start) <= objective.null_value())
+    worse = ~(known[0] + objective.penalty(start) <= objective.null_value)
     if not worse.any():
         return start, known
     return np.where(objective.per_output(worse), objective.null_point(), start), None
