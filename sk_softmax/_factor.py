@@ -37,6 +37,11 @@ class Triangles:
     L: list[Array]
     scale: Array
 
+    @property
+    def least_pivot(self) -> float:
+        """How little the other coordinates leave of a coordinate's curvature, of 1."""
+        return float(min((L.diagonal().min(initial=1.0) for L in self.L), default=1.0)) ** 2
+
     def times(self, u: Array) -> Array:
         """M u for each of the B rows of u, (B, d)."""
         solved = [blas.dtrsv(L, v, lower=1, trans=1) for L, v in zip(self.L, u, strict=True)]

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import naive
 import numpy as np
 import pytest
 from kernel_cases import needs_jit, ova_sides, overflow_is_no_accident, read_only
 from test_kernels_dense import make_sweep, over_numbers_of_rows, over_outputs
+from test_kernels_hessian import HESSIAN_KINDS, hessian_problem, over_kinds, run_dense_hessian
 
 from sk_softmax._kernels import single, tiles
 from sk_softmax._kernels.jit import jit
@@ -151,3 +153,17 @@ def test_gradients_in_single_precision_add_up_to_0_over_classes():
     _, G = in_single(make_sweep(33, 6, 5, spare=3), np.float64).softmax()
     np.testing.assert_allclose(G.sum(axis=0), 0.0, atol=1e-4)
     assert np.abs(G).max() > 1
+
+
+@over_kinds
+@pytest.mark.parametrize("K", [1, 2, 5])
+@pytest.mark.parametrize("q", [1, 4, 9])
+def test_hessians_in_single_precision(kind, K, q):
+    softmax, by_class, sides = HESSIAN_KINDS[kind]
+    for n in (1, 8, 21):
+        X, center, weight, W = hessian_problem(n, q - 1, True, K, K if sides else 1)
+        H = run_dense_hessian(X, center, weight, read_only(W.astype(np.float32)), kind)
+        exact = naive.dense_hessian(X, center, weight, W, softmax, by_class)
+        j, r = np.triu_indices(q)
+        assert H.dtype == np.float64
+        np.testing.assert_allclose(H[:, j, r], exact[:, j, r].astype(float), atol=DIGITS * 9 * n)

@@ -1,6 +1,7 @@
 """Changes of variables: in the new ones F is round, and what they say of F is true."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -704,6 +705,64 @@ def test_a_sampled_hessian_is_near_the_whole_one():
     M = matrix_of(sampled, (5, 5))
     seen = np.linalg.eigvalsh(M.T @ back.T @ back @ M)
     assert 0.7 < seen.min() < seen.max() < 1.4
+
+
+# ---- single precision -----------------------------------------------------------------------
+
+
+def approximations(problem):
+    """Samples' factors and factors by class, in double precision and where single was asked for."""
+    objective = problem.objective()
+    point = objective.null_point()
+    for make in (partial(factor, rows_wanted=800), factor_by_class):
+        yield make(objective, point), make(objective, point, single=True)
+
+
+def of_many_features(loss, change_X=lambda X: X):
+    """1000 rows with 70 features: no inverses are taken."""
+    rng = np.random.default_rng(3)
+    problem = make_problem(loss, "l2")
+    y = np.arange(1000) % problem.y.max() + rng.integers(0, 2, 1000)
+    X = change_X(rng.normal(size=(1000, 70)) + 30.0)
+    return replace(problem, X=X, y=y, s=np.ones(1000), C=1e4)
+
+
+@over_losses
+def test_approximate_hessians_are_made_in_single_precision(loss):
+    gradient = np.random.default_rng(4).normal(size=(*make_problem(loss, "l2").shape[:1], 71))
+    if loss == "softmax":  # which sees no shift of all classes
+        gradient -= gradient.mean(axis=0)
+    for double, single in approximations(of_many_features(loss)):
+        assert single.single
+        assert not double.single
+        one, other = (change.step(change.pull(gradient)) for change in (single, double))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+        assert not np.array_equal(one, other)
+
+
+BLURRED = {
+    "collinear features": lambda X: np.column_stack([X, X[:, :1] + 1e-3 * X[:, 1:2]]),
+    "squares that overflow": lambda X: X * 1e25,
+}
+
+
+@over_losses
+@pytest.mark.parametrize("why", BLURRED)
+def test_hessians_that_single_precision_would_blur_are_made_in_double(loss, why):
+    for double, single in approximations(of_many_features(loss, BLURRED[why])):
+        assert not single.single
+        assert isinstance(single.blocks, Triangles)
+        for one, other in zip(single.blocks.L, double.blocks.L, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@over_losses
+def test_without_a_penalty_hessians_are_made_in_double(loss):
+    for _, single in approximations(replace(of_many_features(loss), C=np.inf)):
+        assert not single.single
+
+
+# ---- samples --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

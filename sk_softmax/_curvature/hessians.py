@@ -25,7 +25,13 @@ STEADY = 1e-6  # variance over squared mean, from which sparse features are cent
 class Hessians(Outputs):
     """Whole Hessians, or an output's own blocks of them."""
 
-    def hessian(self, point: Array, rows: Array | None = None, scale: Array | None = None) -> Array:
+    def hessian(
+        self,
+        point: Array,
+        rows: Array | None = None,
+        scale: Array | None = None,
+        single: bool = False,
+    ) -> Array:
         """Hessian of the mean loss in the variables (coef, intercept + coef @ center).
 
         Parameters
@@ -34,6 +40,8 @@ class Hessians(Outputs):
         rows : ndarray of shape (r,), int, or None
             The rows that stand for all, each weighted ``scale`` times; None: all rows.
         scale : ndarray of shape (r,)
+        single : bool, default=False
+            Whether seven digits are enough.
 
         Returns
         -------
@@ -43,15 +51,15 @@ class Hessians(Outputs):
         if isinstance(self.design, CSRDesign) and rows is None and self._scatters:
             grams = self._sparse_grams(point, self.design)
         else:
-            grams = self._grams(point, rows, scale)
+            grams = self._grams(point, rows, scale, single=single)
         H = np.empty((1, K * q, K * q) if self.coupled else (K, q, q))
         assemble(grams, self.coupled, H)
         return H
 
-    def class_hessians(self, point: Array) -> Array:
+    def class_hessians(self, point: Array, single: bool = False) -> Array:
         """The diagonal blocks of `hessian`, one an output: (K, q, q)."""
         H = np.empty((self.K, self.q, self.q))
-        assemble(self._grams(point, None, None, by_class=True), False, H)
+        assemble(self._grams(point, None, None, by_class=True, single=single), False, H)
         return H
 
     def class_curvature(self, point: Array, rows: Array) -> Array:
@@ -84,7 +92,12 @@ class Hessians(Outputs):
         return H[0]
 
     def _grams(
-        self, point: Array, rows: Array | None, scale: Array | None, by_class: bool = False
+        self,
+        point: Array,
+        rows: Array | None,
+        scale: Array | None,
+        by_class: bool = False,
+        single: bool = False,
     ) -> Array:
         """Sums of d_pair a a' over rows: (pairs, q, q), of which the upper triangles count.
 
@@ -92,6 +105,8 @@ class Hessians(Outputs):
         """
         q, n_pairs = self.q, self.K if by_class else self.n_pairs
         W = self._centred_point(point)
+        if single:
+            W = W.astype(np.float32)
 
         def part(chunk: slice) -> tuple[Array]:
             total = self._sums_of(chunk, (n_pairs, q, q))

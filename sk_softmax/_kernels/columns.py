@@ -8,7 +8,7 @@ which they use none; the exponentials in them keep the order that they rely on.
 import numpy as np
 
 from .jit import jit
-from .pointwise import exp_nonpositive, log_from_one
+from .pointwise import log_from_one
 from .single import exponential, logarithm
 
 
@@ -73,10 +73,11 @@ def softmax_residuals(y, s, own, top, log_total, P):
 def sigmoid_columns(Z):
     """Turn logits Z (K, m) of one-vs-all into probabilities in place."""
     K, m = Z.shape
+    zero, one = Z.dtype.type(0.0), Z.dtype.type(1.0)  # all in the precision of Z
     for k in range(K):
         for i in range(m):
-            t = exp_nonpositive(-abs(Z[k, i]))
-            Z[k, i] = (1.0 if Z[k, i] >= 0.0 else t) / (1.0 + t)
+            t = exponential(-abs(Z[k, i]))
+            Z[k, i] = (one if Z[k, i] >= zero else t) / (one + t)
 
 
 @jit

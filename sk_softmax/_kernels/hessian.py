@@ -40,19 +40,21 @@ def dense_hessian(X, center, weight, W, softmax, by_class, block, H):
     weight : ndarray of shape (1 or K, n)
         The rows' weights, in all problems or in each.
     W : ndarray of shape (K, q)
-        The point, in the coordinates in which rows are centred.
+        The point, in the coordinates in which rows are centred.  Its precision is that of the
+        arithmetic.
     softmax, by_class : bool
         Softmax, and not by class: pairs are all k <= l; else each output with itself.
     block : int
         Rows taken at a time.
     H : ndarray of shape (pairs, q, q)
-        To its upper triangles the result is added.
+        To its upper triangles the result is added, in double precision.
     """
     n = X.shape[0]
     K, q = W.shape
-    A = np.empty((q, block))
-    P, d, zero = np.empty((K, block)), np.empty(block), np.int64(0)
-    s, scratch = np.zeros((weight.shape[0], block)), np.empty((4, block))
+    number, zero = W.dtype.type, np.int64(0)
+    A, P = np.empty((q, block), W.dtype), np.empty((K, block), W.dtype)
+    d, scratch = np.empty(block, W.dtype), np.empty((4, block), W.dtype)
+    s = np.zeros((weight.shape[0], block), W.dtype)
     for start in range(0, n, block):
         centred_columns(X, start, n, center, A)
         for c in range(weight.shape[0]):
@@ -67,7 +69,7 @@ def dense_hessian(X, center, weight, W, softmax, by_class, block, H):
         for k in range(K):
             weights = s[min(k, weight.shape[0] - 1)]
             for i in range(block):
-                d[i] = weights[i] * P[k, i] * (1.0 - P[k, i])
+                d[i] = weights[i] * P[k, i] * (number(1.0) - P[k, i])
             add_weighted_gram(A, d, scratch, H[pair], zero, zero)
             pair += 1
             for other in range(k + 1, K if softmax and not by_class else 0):

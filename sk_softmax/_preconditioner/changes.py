@@ -90,6 +90,8 @@ class Factor(InCentred):
         Whether this is the Hessian, and on all rows.
     jitter : float
         What the factorisation needed on the unit diagonal.
+    single : bool
+        Whether the Hessian was made in single precision.
     """
 
     blocks: Inverses | Triangles
@@ -99,6 +101,7 @@ class Factor(InCentred):
     by_class: bool
     exact: bool
     jitter: float
+    single: bool = False
 
     def centred_step(self, u: Array) -> Array:
         """T^-1 M u, (K, q)."""

@@ -1,8 +1,11 @@
 """From an objective at a point to the change of variables that makes it round there."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from .._factor import Inverses, Triangles, inverse_factors, pseudo_inverse_factor
+from .._factor import SMALL, Inverses, Triangles, inverse_factors, pseudo_inverse_factor
 from .._objective import Objective
 from .._typing import Array
 from .changes import Centring, Change, Diagonal, Factor, Kronecker
@@ -13,6 +16,7 @@ LARGEST_BLOCK = 4000  # rows of an output's own block of a Hessian
 LARGEST_BLOCKS = 50_000_000  # entries of all outputs' blocks
 LARGEST_COVARIANCE = 2000  # features whose covariance has its eigenvectors found
 ROWS_A_FEATURE = 8  # for the covariance of a sample of the rows
+COARSE = 1e-4  # least pivot of a Hessian for which single precision is enough
 CONSTANT = 1e-13  # standard deviation over mean of a feature that is constant up to rounding
 
 
@@ -31,31 +35,67 @@ def can_factor_by_class(objective: Objective) -> bool:
     return objective.q <= LARGEST_BLOCK and objective.K * objective.q**2 <= LARGEST_BLOCKS
 
 
-def factor(objective: Objective, point: Array, rows_wanted: int | None = None) -> Factor:
-    """Factor of the Hessian of F's smooth part at ``point``, on all rows or a sample of them."""
-    n = objective.design.n
-    exact = rows_wanted is None or rows_wanted >= n
-    if rows_wanted is None or rows_wanted >= n:
+def factor(
+    objective: Objective, point: Array, rows_wanted: int | None = None, single: bool = False
+) -> Factor:
+    """Factor of the Hessian of F's smooth part at ``point``, on all rows or a sample of them.
+
+    With ``single`` a sample's Hessian is made in single precision, where its digits suffice.
+    """
+    if rows_wanted is None or rows_wanted >= objective.design.n:
         H = objective.hessian(point)
-    else:
-        H = objective.hessian(point, *stratified_rows(objective, rows_wanted, point))
-    add_penalty(objective, H)
-    return _factored(objective, H, by_class=False, exact=exact)
+        add_penalty(objective, H)
+        return _factored(objective, H, by_class=False, exact=True)
+    rows, scale = stratified_rows(objective, rows_wanted, point)
+
+    def hessian(single: bool) -> Array:
+        H = objective.hessian(point, rows, scale, single)
+        add_penalty(objective, H, fill=single)
+        return H
+
+    return _approximate(objective, hessian, by_class=False, single=single)
 
 
-def factor_by_class(objective: Objective, point: Array) -> Factor:
+def factor_by_class(objective: Objective, point: Array, single: bool = False) -> Factor:
     """Factor of the Hessian's diagonal blocks at ``point``, one an output.
 
-    A wide X is read at rows drawn by how much curvature they carry, output by output.
+    A wide X is read at rows drawn by how much curvature they carry, output by output.  With
+    ``single`` the blocks are made in single precision, where its digits suffice.
     """
     wanted = class_sample(objective)
-    if wanted >= objective.design.n:
-        H = objective.class_hessians(point)
-    else:
-        chosen = important_rows(objective, point, wanted)
-        H = np.array(objective.workers.map(lambda k: objective.gram(*chosen[k]), chosen, True))
-    np.einsum("kjj->kj", H)[:, : objective.p] += objective.lambda2[:, None]
-    return _factored(objective, H, by_class=objective.coupled, exact=False)
+    sampled = wanted < objective.design.n
+    chosen = important_rows(objective, point, wanted) if sampled else {}
+
+    def hessians(single: bool) -> Array:
+        if sampled:
+            blocks = objective.workers.map(lambda k: objective.gram(*chosen[k]), chosen, True)
+            H = np.array(blocks)
+        else:
+            H = objective.class_hessians(point, single)
+        np.einsum("kjj->kj", H)[:, : objective.p] += objective.lambda2[:, None]
+        return H
+
+    by_class = objective.coupled
+    return _approximate(objective, hessians, by_class, single and not sampled)
+
+
+def _approximate(
+    objective: Objective, hessian: Callable[[bool], Array], by_class: bool, single: bool
+) -> Factor:
+    """The change of variables from what ``hessian(single)`` makes, an approximation.
+
+    Single precision is tried where inverses are not taken, and dropped where features are so
+    nearly collinear, or numbers so large, that it would blur the Hessian.
+    """
+    size = objective.q if by_class else objective.hessian_size
+    if single and objective.has_l2 and size > SMALL:
+        with np.errstate(over="ignore", invalid="ignore"):
+            H = hessian(True)
+        if np.isfinite(H).all():
+            change = _factored(objective, H, by_class, exact=False)
+            if isinstance(change.blocks, Triangles) and change.blocks.least_pivot >= COARSE:
+                return replace(change, single=True)
+    return _factored(objective, hessian(False), by_class, exact=False)
 
 
 def _factored(objective: Objective, H: Array, by_class: bool, exact: bool) -> Factor:
@@ -73,22 +113,21 @@ def _factored(objective: Objective, H: Array, by_class: bool, exact: bool) -> Fa
     return Factor(blocks, centring, shape, objective.coupled, by_class, exact, jitter)
 
 
-def add_penalty(objective: Objective, H: Array) -> None:
+def add_penalty(objective: Objective, H: Array, fill: bool = False) -> None:
     """Add lambda2, and curvature along directions in which F is flat, to H in place.
 
     Softmax does not see a shift of all intercepts, nor, without lambda2, of all classes'
     coefficients of a feature.  No gradient points there; the factorisation needs them filled.
+    With ``fill`` the latter are filled in any case: lambda2 may be less than H's rounding.
     """
     p, q, K = objective.p, objective.q, objective.K
     if not objective.coupled:
         np.einsum("kjj->kj", H)[:, :p] += objective.lambda2[:, None]
         return
     np.einsum("ii->i", H[0]).reshape(K, q)[:, :p] += objective.lambda2[0]
-    first_flat = p if objective.lambda2[0] > 0 else 0
-    view = H.reshape(K, q, K, q)
-    for j in range(first_flat, q):
-        curvature = np.einsum("kk->k", view[:, j, :, j]).mean()
-        view[:, j, :, j] += curvature / K
+    flat = slice(0 if fill or objective.lambda2[0] == 0 else p, q)
+    by_feature = np.einsum("kjlj->klj", H.reshape(K, q, K, q))[:, :, flat]  # a view
+    by_feature += np.einsum("kkj->kj", by_feature).mean(axis=0) / K
 
 
 def _noise(objective: Objective, H: Array) -> Array:

@@ -66,12 +66,13 @@ def _minimise(run: Run) -> None:
 
 def _stages(run: Run) -> None:
     """L-BFGS in variables that are renewed, until all is done or Newton steps should finish."""
-    exact, last = False, np.inf
+    exact, last, rough = False, np.inf, True
     single = cost.single(run.objective) and run.objective.has_l2
     while run.goes_on:
         active = run.open
         part, rows = run.part(active), run.rows(active)
-        change = _change(part, run.point[rows], exact)
+        change = _change(part, run.point[rows], exact, rough)
+        rough = rough and not (isinstance(change, Factor) and not change.single)
         if isinstance(change, Factor) and change.exact:
             u = change.pull(run.gradient[rows] + part.ridge(run.point[rows]))
             if run.certified(active, (u * u).sum(axis=1) / 2).any():
@@ -89,16 +90,16 @@ def _stages(run: Run) -> None:
             return
 
 
-def _change(part: Objective, point: Array, exact: bool) -> Change:
+def _change(part: Objective, point: Array, exact: bool, single: bool) -> Change:
     """The change of variables that is worth its cost at ``point``."""
     if exact and can_factor(part):
         return factor(part, point)
     if not point[:, : part.p].any() and part.p <= LARGEST_NULL:
         return kronecker(part, point)  # exact for equal weights, and cheap
     if cost.by_class(part):
-        return factor_by_class(part, point)
+        return factor_by_class(part, point, single)
     if can_factor(part):
-        return factor(part, point, hessian_sample(part))
+        return factor(part, point, hessian_sample(part), single)
     return without_factor(part, point)
 
 
