@@ -173,7 +173,9 @@ class Objective(Curvature):
     def in_single(self) -> "Objective":
         """The same with sweeps in single precision; X is dense."""
         assert isinstance(self.design, DenseDesign)
-        return self._but(design=SingleDesign(self.design.X, self.center))
+        X = self.design.X
+        steady = X.dtype == np.float32 and self.steady
+        return self._but(design=SingleDesign(X, self.center, steady))
 
     def _but(self, **changes: Any) -> "Objective":
         """The same but for ``changes`` of which nothing that is cached depends."""

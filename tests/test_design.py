@@ -177,7 +177,7 @@ def test_chunks_are_few_where_their_gradients_are_large(monkeypatch, many_chunks
         monkeypatch.setattr(chunks, "BUFFER_BYTES", buffers * dense.in_tiles(W, b).nbytes)
         workers = CountingWorkers()
         sweep = DenseDesign(X).sweep(target, W, b, workers)
-        assert workers.parts == [max(1, buffers)]
+        assert workers.parts == ([buffers] if buffers > 1 else [])  # one part is no work to share
         assert_sums(sweep, twin_sweep(X, target, W, b), scale=70)
 
 
@@ -228,10 +228,10 @@ def test_nan_in_x_is_seen_in_the_loss():
 # ---- sweeps in single precision -------------------------------------------------------------
 
 
-def single_sweeps(X, target, W, b, *, n_threads=1):
+def single_sweeps(X, target, W, b, *, n_threads=1, steady=True):
     """Loss, G and g in single precision, with the weighted mean of the features as center."""
     center = np.average(np.asarray(X, dtype=np.float64), axis=0)
-    return SingleDesign(X, center).sweep(target, W, b, Workers(n_threads))
+    return SingleDesign(X, center, steady).sweep(target, W, b, Workers(n_threads))
 
 
 def assert_seven_digits(results, exact, scale):
@@ -282,6 +282,25 @@ def test_features_far_from_0_keep_their_digits_in_single_precision(
     assert_seven_digits(
         (loss, G - np.outer(g, np.full(p, 1e4)), g), (exact[0], moved, exact[2]), 70
     )
+
+
+@over("make_target", TARGETS)
+@pytest.mark.parametrize(("p", "by_blas"), [(dense.WIDE, 2**16), (5, 0)])
+def test_sums_over_features_far_from_0_keep_their_digits_too(p, by_blas, make_target, monkeypatch):
+    """Where coefficients are 0 no logit shows how far away the features are."""
+    monkeypatch.setattr(single, "BY_BLAS", by_blas)
+    X, y, s = rows_of(70, p)
+    X = (X + 1e4).astype(np.float32)
+    target = make_target(y, s)
+    W, b = np.zeros((target.columns.size, p)), np.zeros(target.columns.size)
+    _, G, g = twin_sweep(X.astype(np.float64), target, W, b)
+    spread = G - np.outer(g, np.full(p, 1e4))
+    errors = []
+    for steady in (False, True):
+        _, G, g = single_sweeps(X, target, W, b, steady=steady)
+        moved = G - np.outer(g, np.full(p, 1e4))
+        errors.append(np.abs(moved - spread.astype(np.float64)).max())
+    assert errors[0] <= 3e-6 * 70 < errors[1]
 
 
 @over("make_target", TARGETS)

@@ -69,6 +69,8 @@ def cut(
         Of each part's result.
     """
     count = min(chunks_for(work, entries), max(1, n))
+    if count == 1:
+        return part(slice(0, n))
     ends = [n * c // count for c in range(count + 1)]
     ranges = [slice(lo, hi) for lo, hi in pairwise(ends)]
     parts = workers.map(part, ranges, worth_threads(work))

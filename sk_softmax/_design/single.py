@@ -27,10 +27,13 @@ class SingleDesign(DenseDesign):
     X : ndarray of shape (n, p)
     center : ndarray of shape (p,)
         About the features' means: what is left are their spreads, whose digits matter.
+    steady : bool, default=False
+        Whether no mean is so far beyond the spread that sums lose these digits unless centred.
     """
 
-    def __init__(self, X: Array, center: Array) -> None:
+    def __init__(self, X: Array, center: Array, steady: bool = False) -> None:
         super().__init__(X)
+        self.steady = steady
         with np.errstate(over="ignore"):
             self.center = center.astype(np.float32).astype(np.float64)
 
@@ -39,12 +42,12 @@ class SingleDesign(DenseDesign):
         K = W.shape[0]
         if K == 1:
             return super().sweep(target, W, b, workers)
-        single = Arithmetic(np.float32, self.center)
-        if self.wide(K) and self.X.dtype == np.float32 and self._near(W):
+        single, by_blas = Arithmetic(np.float32, self.center), K * self.p >= BY_BLAS
+        if (by_blas or self.wide(K)) and self.X.dtype == np.float32 and self._near(W):
             single = Arithmetic(np.float32, np.zeros(self.p))
         with np.errstate(over="ignore", invalid="ignore"):
             shifted = b + W @ single.center
-            if K * self.p >= BY_BLAS:
+            if by_blas:
                 loss, G, g = self._swept_by_blas(target, W, shifted, workers, single.center)
             else:
                 loss, G, g = self._swept(target, W, shifted, workers, single)
@@ -56,14 +59,15 @@ class SingleDesign(DenseDesign):
         self, target: Target, W: Array, b: Array, workers: Workers, center: Array
     ) -> tuple[Array, ...]:
         """`_swept` with the products made by BLAS, which keeps parts of W in the cache."""
-        K, center = W.shape[0], center.astype(self.X.dtype)
+        K, far, center = W.shape[0], center.any(), center.astype(self.X.dtype)
         V, v = W.astype(np.float32), b.astype(np.float32)[:, None]
 
         def part(chunk: slice) -> tuple[Array, ...]:
             loss, G, g = np.zeros(1 if target.softmax else K), np.zeros(W.shape), np.zeros(K)
             for rows in blocks_of(chunk, PRODUCT_ROWS):
                 with np.errstate(over="ignore", invalid="ignore"):
-                    X = (self.X[rows] - center).astype(np.float32, copy=False)
+                    X = self.X[rows] - center if far else self.X[rows]
+                    X = X.astype(np.float32, copy=False)
                     R = V @ X.T + v
                     loss += _residuals(target, rows, R)
                     G += R @ X
@@ -73,8 +77,8 @@ class SingleDesign(DenseDesign):
         return cut(workers, part, self.n, self.work(K), W.size)
 
     def _near(self, W: Array) -> bool:
-        """Whether logits lose no digits to the features' means."""
-        return bool((np.abs(W) @ np.abs(self.center)).max(initial=0.0) <= FAR)
+        """Whether neither logits nor sums over rows lose digits to the features' means."""
+        return self.steady and bool((np.abs(W) @ np.abs(self.center)).max(initial=0.0) <= FAR)
 
 
 def _residuals(target: Target, rows: slice, Z: Array) -> Array:
