@@ -14,6 +14,8 @@ from ._typing import Array
 DTYPES = (np.float64, np.float32)
 LARGEST = 1e150
 SMALL = 2**18  # entries that are not worth waking the threads of BLAS for
+MANY_STRINGS = 2**12  # labels from which hashes save time
+HASH = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio
 PLAIN_LABELS = "biuUS"  # bool, integers, strings: class labels without a closer look, which is slow
 
 
@@ -148,7 +150,7 @@ def weighted(X: Any, y: Array, s: Array, class_weight: Any, balance_rows: bool) 
 
 
 def encoded(labels: Array) -> tuple[Array, Array]:
-    """``np.unique(labels, return_inverse=True)``; integers close together are not sorted for it.
+    """``np.unique(labels, return_inverse=True)``; few labels are not sorted for it.
 
     Parameters
     ----------
@@ -171,8 +173,33 @@ def encoded(labels: Array) -> tuple[Array, Array]:
             classes = lowest + np.flatnonzero(present).astype(labels.dtype, copy=False)
             codes = places if present.all() else (np.cumsum(present) - 1)[places]
             return classes.astype(highest.dtype, copy=False), codes
+    if labels.dtype.kind == "U" and labels.dtype.isnative and labels.size >= MANY_STRINGS:
+        found = _encoded_strings(np.ascontiguousarray(labels))
+        if found is not None:
+            return found
     classes, codes = np.unique(labels, return_inverse=True)
     return classes, codes.astype(np.int64, copy=False)
+
+
+def _encoded_strings(labels: Array) -> tuple[Array, Array] | None:
+    """`encoded` of strings, told apart by hashes as short as to be counted; None if they are not.
+
+    References
+    ----------
+    Dietzfelbinger, Hagerup, Katajainen and Penttonen (1997), "A reliable randomized algorithm for
+    the closest-pair problem", section 2: multiplicative hashing, here character by character.
+    """
+    n, bits = labels.size, np.uint64(labels.size.bit_length() - 1)
+    characters = labels.view(np.uint32).reshape(n, -1)
+    factors = np.multiply.accumulate(np.full(characters.shape[1], HASH, np.uint64))
+    hashes = (characters @ factors) >> (np.uint64(64) - bits)
+    present, codes = encoded(hashes)
+    first = np.empty(present.size, dtype=np.int64)
+    first[codes[::-1]] = np.arange(n - 1, -1, -1)
+    if not np.array_equal(characters, characters[first][codes]):
+        return None  # two labels have the same hash
+    classes, order = np.unique(labels[first], return_inverse=True)
+    return classes, order[codes].astype(np.int64, copy=False)
 
 
 def _largest(values: Array) -> float:

@@ -181,6 +181,33 @@ def test_labels_far_apart_are_encoded():
         np.testing.assert_array_equal(codes, [1, 0, 1])
 
 
+NAMES = {
+    "one": ["a"],
+    "letters": [chr(code) for code in range(60, 100)],
+    "of several lengths": ["", "b", "ab", "a", "bbbbbbbbbbbb", "aé", "\U0001f600", "ba"],
+    "all different": [f"row {row}" for row in range(5000)],
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("form", ["plain", "every other", "other byte order", "all hashes equal"])
+def test_many_strings_are_encoded_as_by_sorting(names, form, monkeypatch):
+    chosen = np.random.default_rng(0).integers(0, len(names), 10_000)
+    labels = np.array(names)[chosen]
+    if form == "every other":
+        labels = labels[::2]
+    if form == "other byte order":
+        labels = labels.astype(labels.dtype.newbyteorder())
+    if form == "all hashes equal":
+        monkeypatch.setattr(_validation, "HASH", 0)
+    classes, codes = _validation.encoded(labels)
+    expected, places = np.unique(labels, return_inverse=True)
+    np.testing.assert_array_equal(classes, expected)
+    np.testing.assert_array_equal(codes, places)
+    assert classes.dtype == labels.dtype
+    assert codes.dtype == np.int64
+
+
 LABELS = {"int": Y, "bool": Y > 0, "text": Y.astype("U1"), "uint8": Y.astype(np.uint8)}
 
 

@@ -21,6 +21,7 @@ from .tiles import LANES, add_products, add_weighted_gram, column_logits
 ARMIJO = 1e-4
 SHORTEST = 2.0**-12  # step, of the Newton step
 ROUNDING, ROUNDING_SINGLE = 2.0**-54, 2.0**-27  # of the objective: changes that it cannot show
+SLACK = 8.0  # times that, by which the last step may seem to raise the objective
 VALUE, DECREMENT, LENGTH, LAST = range(4)  # of a problem's state
 
 
@@ -259,7 +260,7 @@ def _next_trial(
     last = state[LAST] > 0.0
     enough = state[VALUE] - 2.0 * ARMIJO * state[LENGTH] * state[DECREMENT]
     counts[1] += 1
-    if there <= enough or (last and there <= state[VALUE]):
+    if there <= enough or (last and there <= state[VALUE] + SLACK * rounding * state[VALUE]):
         counts[0] += state[VALUE] < np.inf
         for k in range(K):
             for j in range(q):
