@@ -21,7 +21,7 @@ from .tiles import LANES, add_products, add_weighted_gram, column_logits
 ARMIJO = 1e-4
 SHORTEST = 2.0**-12  # step, of the Newton step
 ROUNDING, ROUNDING_SINGLE = 2.0**-54, 2.0**-27  # of the objective: changes that it cannot show
-SLACK = 8.0  # times that, by which the last step may seem to raise the objective
+SLACK = 8.0  # times its rounding, by which the last step may raise the objective
 VALUE, DECREMENT, LENGTH, LAST = range(4)  # of a problem's state
 
 
