@@ -153,6 +153,15 @@ def test_lists_are_taken(Classifier):
     np.testing.assert_array_equal(classifier.coef_, Classifier().fit(X, Y).coef_)
 
 
+def assert_encoded_as_by_sorting(labels):
+    classes, codes = _validation.encoded(labels)
+    expected, places = np.unique(labels, return_inverse=True)
+    np.testing.assert_array_equal(classes, expected)
+    np.testing.assert_array_equal(codes, places)
+    assert classes.dtype == labels.dtype
+    assert codes.dtype == np.int64
+
+
 @pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i8", "u8", "U3", "f4"])
 @pytest.mark.parametrize("shift", ["lowest", "none", "highest"])
 @pytest.mark.parametrize("labels", [[3], [0, 0], [1, 0, 5, 1, 0, 9], [7, 100, 7], [*range(9), 2]])
@@ -164,12 +173,7 @@ def test_labels_are_encoded_as_by_sorting(dtype, shift, labels):
         start = {"lowest": limits.min, "none": 0, "highest": limits.max - int(labels.max())}[shift]
         labels = np.array([start + int(label) for label in labels])
     labels = labels.astype(dtype)
-    classes, codes = _validation.encoded(labels)
-    expected, places = np.unique(labels, return_inverse=True)
-    np.testing.assert_array_equal(classes, expected)
-    np.testing.assert_array_equal(codes, places)
-    assert classes.dtype == labels.dtype
-    assert codes.dtype == np.int64
+    assert_encoded_as_by_sorting(labels)
 
 
 def test_labels_far_apart_are_encoded():
@@ -200,12 +204,7 @@ def test_many_strings_are_encoded_as_by_sorting(names, form, monkeypatch):
         labels = labels.astype(labels.dtype.newbyteorder())
     if form == "all hashes equal":
         monkeypatch.setattr(_validation, "HASH", 0)
-    classes, codes = _validation.encoded(labels)
-    expected, places = np.unique(labels, return_inverse=True)
-    np.testing.assert_array_equal(classes, expected)
-    np.testing.assert_array_equal(codes, places)
-    assert classes.dtype == labels.dtype
-    assert codes.dtype == np.int64
+    assert_encoded_as_by_sorting(labels)
 
 
 LABELS = {"int": Y, "bool": Y > 0, "text": Y.astype("U1"), "uint8": Y.astype(np.uint8)}

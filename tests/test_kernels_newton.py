@@ -152,18 +152,12 @@ def test_rows_are_taken_in_their_order_with_zeros_beyond(more, kept, q):
 @pytest.mark.parametrize(("rise", "taken"), [(-1.0, True), (4.0, True), (12.0, False)])
 def test_the_last_step_may_raise_the_objective_by_its_rounding(rounding, rise, taken):
     """Near the optimum its change is lost in rounding; further up the step is not believed."""
-    point, trial, gradient, step = (
-        np.zeros((1, 2)),
-        np.ones((1, 2)),
-        np.ones((1, 2)),
-        -np.ones((1, 2)),
-    )
+    point, trial, gradient = np.zeros((1, 2)), np.ones((1, 2)), np.ones((1, 2))
     state, counts = np.array([1.0, 1e-9, 1.0, 1.0]), np.zeros(2, np.int64)
-    H, center, large = np.eye(2), np.zeros(1), 100
-    limits = 0.1, center, 1e-4, 1e-8, rounding, large
-    going = newton._next_trial(
-        1.0 + rise * rounding, gradient, gradient, H, *limits, point, trial, step, state, counts
-    )
+    slopes = gradient, gradient, np.eye(2)
+    limits = 0.1, np.zeros(1), 1e-4, 1e-8, rounding, 100
+    there = 1.0 + rise * rounding
+    going = newton._next_trial(there, *slopes, *limits, point, trial, -gradient, state, counts)
     assert not going
     np.testing.assert_array_equal(point, trial if taken else 0.0)
     assert counts.tolist() == [int(taken), 1]

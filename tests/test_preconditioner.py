@@ -707,6 +707,24 @@ def test_a_sampled_hessian_is_near_the_whole_one():
     assert 0.7 < seen.min() < seen.max() < 1.4
 
 
+@pytest.mark.parametrize(
+    ("n", "K", "p"),
+    [(60, 3, 4), (3000, 3, 4), (100_000, 3, 20), (30_000, 10, 149), (10**6, 10, 50)],
+)
+def test_a_hessian_sample_has_enough_rows_or_all(n, K, p):
+    class Sizes:
+        hessian_size = K * (p + 1)
+        design = type("Design", (), {"n": n})
+
+    objective = Sizes()
+    rows = hessian_sample(objective)
+    assert rows <= n
+    assert rows == n or rows >= max(2000, 10 * K * (p + 1), min(n // 4, LARGEST_SAMPLE))
+    assert rows == n or rows < 0.7 * n
+    if n <= 2000:
+        assert rows == n
+
+
 # ---- single precision -----------------------------------------------------------------------
 
 
@@ -760,27 +778,6 @@ def test_hessians_that_single_precision_would_blur_are_made_in_double(loss, why)
 def test_without_a_penalty_hessians_are_made_in_double(loss):
     for _, single in approximations(replace(of_many_features(loss), C=np.inf)):
         assert not single.single
-
-
-# ---- samples --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("n", "K", "p"),
-    [(60, 3, 4), (3000, 3, 4), (100_000, 3, 20), (30_000, 10, 149), (10**6, 10, 50)],
-)
-def test_a_hessian_sample_has_enough_rows_or_all(n, K, p):
-    class Sizes:
-        hessian_size = K * (p + 1)
-        design = type("Design", (), {"n": n})
-
-    objective = Sizes()
-    rows = hessian_sample(objective)
-    assert rows <= n
-    assert rows == n or rows >= max(2000, 10 * K * (p + 1), min(n // 4, LARGEST_SAMPLE))
-    assert rows == n or rows < 0.7 * n
-    if n <= 2000:
-        assert rows == n
 
 
 # ---- starts from samples of the rows --------------------------------------------------------

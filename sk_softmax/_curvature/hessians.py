@@ -19,7 +19,7 @@ GRAM_ROWS = 512  # in a block that is multiplied with itself
 TILED = 16  # entries of a Hessian while a multiplication is made elsewhere
 SCATTER = 3  # multiplications that take the time of one added to a scattered place
 SPARSE = 0.2  # of the entries of a CSR matrix: below, its Hessian is made entry by entry
-STEADY = 1e-6  # variance over squared mean, from which sparse features are centred afterwards
+STEADY = 1e-6  # variance over squared mean, from which features may be centred after sums
 
 
 class Hessians(Outputs):

@@ -184,5 +184,5 @@ Change = Factor | Kronecker | Diagonal
 
 
 def without_shift(step: Array) -> Array:
-    """The step (K, q) less its mean over classes."""
+    """The step (K, q), or (K,), less its mean over classes."""
     return step - step.sum(axis=0) / step.shape[0]

@@ -102,7 +102,7 @@ def _factored(objective: Objective, H: Array, by_class: bool, exact: bool) -> Fa
     """The change of variables in which the blocks H, which are overwritten, are round."""
     blocks: Inverses | Triangles
     jitter = 0.0
-    if (objective.lambda2 == 0).any():
+    if not objective.has_l2:
         blocks = Inverses(
             np.array([pseudo_inverse_factor(block, _noise(objective, block)) for block in H])
         )
@@ -125,7 +125,7 @@ def add_penalty(objective: Objective, H: Array, fill: bool = False) -> None:
         np.einsum("kjj->kj", H)[:, :p] += objective.lambda2[:, None]
         return
     np.einsum("ii->i", H[0]).reshape(K, q)[:, :p] += objective.lambda2[0]
-    flat = slice(0 if fill or objective.lambda2[0] == 0 else p, q)
+    flat = slice(0 if fill or not objective.has_l2 else p, q)
     by_feature = np.einsum("kjlj->klj", H.reshape(K, q, K, q))[:, :, flat]  # a view
     by_feature += np.einsum("kkj->kj", by_feature).mean(axis=0) / K
 

@@ -24,12 +24,12 @@ def best_shift(objective: Objective, point: Array) -> Array:
     median of the w_k and the mean of w minus (2 r - K) lambda1 / (K lambda2), r = 0..K:
     the points where the derivative changes sign.
     """
-    if not objective.coupled or not (objective.lambda1[0] > 0 or objective.lambda2[0] > 0):
+    if not objective.coupled or objective.unpenalised:
         return point
     result = point.copy()
     coef = result[:, : objective.p]
     used = np.flatnonzero(coef.any(axis=0))
-    if objective.lambda2[0] > 0:
+    if objective.has_l2:
         result[:, used] = _least_penalty(
             coef[:, used], float(objective.lambda1[0] / objective.lambda2[0])
         )

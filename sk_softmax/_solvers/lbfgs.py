@@ -66,13 +66,15 @@ def _minimise(run: Run) -> None:
 
 def _stages(run: Run) -> None:
     """L-BFGS in variables that are renewed, until all is done or Newton steps should finish."""
-    exact, last, rough = False, np.inf, True
+    exact, last = False, np.inf
+    rough = True  # whether seven digits of approximate Hessians suffice, as far as is known
     single = cost.single(run.objective) and run.objective.has_l2
     while run.goes_on:
         active = run.open
         part, rows = run.part(active), run.rows(active)
         change = _change(part, run.point[rows], exact, rough)
-        rough = rough and not (isinstance(change, Factor) and not change.single)
+        if isinstance(change, Factor):
+            rough = change.single
         if isinstance(change, Factor) and change.exact:
             u = change.pull(run.gradient[rows] + part.ridge(run.point[rows]))
             if run.certified(active, (u * u).sum(axis=1) / 2).any():

@@ -52,7 +52,7 @@ def rough_start(
     most = int(PART_ENTRIES / max(1.0, objective.design.entries_a_row))
     wide = not can_factor(objective)
     worth = not can_factor_by_class(objective) if wide else sampled(objective)
-    if control.near or (objective.lambda2 == 0).any() or not worth:
+    if control.near or not objective.has_l2 or not worth:
         return start, 0
     for fraction in FRACTIONS:
         if control.stopped:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._objective import Objective
+from .._preconditioner.changes import without_shift
 from .._typing import Array
 from .watch import Known, Watch
 
@@ -148,5 +149,5 @@ def answer(objective: Objective, point: Array) -> tuple[Array, Array]:
     coef, intercept = objective.split(point)
     if objective.coupled:
         for _ in range(2):  # a shift that softmax does not see, and what rounding leaves of it
-            intercept -= intercept.sum() / intercept.size
+            intercept = without_shift(intercept)
     return coef, intercept
