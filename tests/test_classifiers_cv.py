@@ -2,6 +2,7 @@
 
 import tracemalloc
 import warnings
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -598,20 +599,31 @@ def test_threads_change_no_bit(CV, data, storage, shared, monkeypatch):
     ("storage", "l1_ratio"), [(np.asarray, 0.0), (np.asarray, 1.0), (sparse.csr_matrix, 0.0)]
 )
 def test_a_large_x_is_not_copied(CV, data, storage, l1_ratio, monkeypatch):
-    """Four folds at once take less by their copies' size than where they copy their rows."""
+    """Four folds that have begun hold less by their copies' size than where they copy their rows.
+
+    They wait for one another, so that what they hold does not depend on when threads run.
+    """
     d = data(3, n=40_000, p=110)
     X = storage(np.where(np.abs(d.X) > 3.0, d.X, 0.0) if storage is sparse.csr_matrix else d.X)
     size = X.data.nbytes + X.indices.nbytes if sparse.issparse(X) else X.nbytes
     classifier = CV(Cs=(1e-3, 1e-2), l1_ratios=(l1_ratio,), cv=4, n_jobs=4)
     classifier.fit(X[:4000], d.y[:4000])  # whatever is made once a process
-    peaks = []
+    held = []
+    begun = Barrier(4, action=lambda: held.append(tracemalloc.get_traced_memory()[0]), timeout=60)
+    begin = shared_folds.Fold._begin
+
+    def begin_and_wait(*arguments):
+        begin(*arguments)
+        begun.wait()
+
+    monkeypatch.setattr(shared_folds.Fold, "_begin", begin_and_wait)
     for copied in (2**20, 2**40):  # bytes up to which folds copy: fewer than here, and more
         monkeypatch.setattr(shared_folds, "COPIED", copied)
         tracemalloc.start()
         classifier.fit(X, d.y)
-        peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] > 1.5 * size
+    shared, copies = held
+    assert copies - shared > 2.5 * size  # three quarters of X each
 
 
 def test_pipelines_and_clones(CV):
