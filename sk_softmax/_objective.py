@@ -122,6 +122,18 @@ class Objective(Curvature):
         weight = np.where(varies, 1 / np.where(varies, variance, 1.0), 0.0)
         return self.design.squared_distances(center, weight)
 
+    @cached_property
+    def null_curvature(self) -> Array:
+        """Diagonal of the Hessian of the loss at the null model, (K, q), features centred."""
+        first, variance = self.moments
+        pi = np.full((self.K, 1), 1 / self.K if self.coupled else 0.5)
+        if self.fit_intercept:
+            variance = np.maximum(variance - first**2, 1e-16 * variance)
+            pi = self.class_sums[:, self.p :]
+        curvature = np.ones((self.K, self.q))
+        curvature[:, : self.p] = variance
+        return curvature * pi * (1 - pi)
+
     def ridge(self, point: Array) -> Array:
         """lambda2 W, with 0 for the intercept; shape (K, q)."""
         result = point * self.lambda2[:, None]
@@ -137,7 +149,9 @@ class Objective(Curvature):
 
     def penalty(self, point: Array) -> Array:
         """lambda2/2 ||W||^2 + lambda1 ||W||_1 per problem, (m,)."""
-        penalty = self.by_problem(point * self.ridge(point)) / 2
+        penalty = np.zeros(self.n_problems)
+        if self.has_l2:
+            penalty += self.by_problem(point * self.ridge(point)) / 2
         if self.has_l1:
             penalty += self.by_problem(np.abs(point[:, : self.p])) * self.lambda1
         return penalty

@@ -20,6 +20,7 @@ SHAPES = (
     (3, 8, False),
     (5, 4, True),
 )
+HISTORY = 4  # iterations that are kept
 over_shapes = pytest.mark.parametrize(("K", "p", "fit_intercept"), SHAPES)
 over_few_shapes = pytest.mark.parametrize(("K", "p", "fit_intercept"), [SHAPES[1], SHAPES[5]])
 over_ridges = pytest.mark.parametrize("lambda2", [0.0, 0.02])
@@ -36,11 +37,14 @@ class End:
     gradients: np.ndarray
     counts: np.ndarray
     far: np.ndarray
+    history: np.ndarray
 
     def equals(self, other, chosen=slice(None)):
         """To the bit, in the problems that are chosen of the other."""
         for name, values in vars(self).items():
-            np.testing.assert_array_equal(values, getattr(other, name)[chosen], err_msg=name)
+            there = getattr(other, name)
+            there = there[:, chosen] if name == "history" else there[chosen]
+            np.testing.assert_array_equal(values, there, err_msg=name)
 
 
 class L1Problem(NewtonProblem):
@@ -50,8 +54,21 @@ class L1Problem(NewtonProblem):
         super().__init__(K, p, fit_intercept, blocks, n, **{"lambda2": 0.0, **params})
         self.lambda1 = lambda1
 
-    def run(self, start=None, tol=0.0, goal=0.0, limit=50, far=True, fewest=128, **several):
-        """``several`` problems are given by their columns, sides and penalties."""
+    def run(
+        self,
+        start=None,
+        tol=0.0,
+        goal=0.0,
+        limit=50,
+        far=True,
+        fewest=128,
+        known=None,
+        **several,
+    ):
+        """``several`` problems are given by their columns, sides and penalties.
+
+        ``known`` : ndarray, gradients at the starts.
+        """
         starts = self.point() if start is None else np.asarray(start)
         starts = starts.reshape(-1, self.K, self.q)
         m = len(starts)
@@ -65,9 +82,10 @@ class L1Problem(NewtonProblem):
         end = End(
             starts.copy(),
             np.empty(m),
-            np.empty_like(starts),
+            np.empty_like(starts) if known is None else known.reshape(starts.shape).copy(),
             np.zeros((m, 2), np.int64),
             np.full(m, far),
+            np.full((min(limit, HISTORY), *starts.shape), np.nan),
         )
         kernels.l1_newton(
             self.blocks_A,
@@ -81,10 +99,12 @@ class L1Problem(NewtonProblem):
             np.full(m, goal),
             np.full(m, limit),
             fewest,
+            known is not None,
             end.far,
             end.losses,
             end.gradients,
             end.counts,
+            end.history,
         )
         return end
 
@@ -156,5 +176,6 @@ def model_step(H, slope, w, lambda1, lambda2):
 
 def left(problem, point):
     _, gradient = problem.loss_gradient(point)
+    every, first = np.tile(np.arange(problem.q), problem.K), np.arange(problem.K + 1) * problem.q
     rest = problem.lambda1, problem.lambda2, float(problem.value(point))
-    return kernels._left(point, gradient.astype(float), problem.center, *rest)
+    return kernels._left(point, gradient.astype(float), every, first, problem.center, *rest)

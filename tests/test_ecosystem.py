@@ -389,6 +389,7 @@ for Classifier in (sk_softmax.SoftmaxClassifier, sk_softmax.OvAClassifier):
 """
 
 
+@pytest.mark.recompiles
 def test_a_cache_that_cannot_be_written_does_not_stop_fits(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

@@ -409,6 +409,7 @@ def test_dense_sweeps_over_ranges_of_rows_in_any_order_add_up():
     assert_close(G[2], sweep.product(np.ones(6), state, False), scale=37)
 
 
+@pytest.mark.recompiles
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dense_sweeps_of_x_in_any_form_are_those_of_its_numbers(dtype, order):
@@ -427,6 +428,7 @@ def test_dense_sweeps_of_x_in_any_form_are_those_of_its_numbers(dtype, order):
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.recompiles
 def test_dense_sweeps_take_read_only_input():
     """X and the coefficients are read-only in every test; here all else is too."""
     sweep, sides = make_sweep(9, 3, 4), ova_sides(4)

@@ -86,6 +86,7 @@ DENSE = "cholesky", "columns", "dense", "hessian", "l1_newton", "newton", "tiles
 UNCALLED = {"hessian.dense_gram", "columns.class_products", "dense.dense_probabilities"}
 
 
+@pytest.mark.recompiles
 @needs_jit
 def test_fits_of_dense_data_compile_each_kernel_once(tmp_path):
     """For one signature, whoever calls it: each more is time at the first fit.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from kernel_cases import assert_close, overflow_is_no_accident
 from l1_kernel_cases import (
+    HISTORY,
     SHAPES,
     L1Problem,
     left,
@@ -40,6 +41,43 @@ def test_it_ends_at_the_optimum(K, p, fit_intercept, lambda2, blocks):
     loss, gradient = problem.loss_gradient(point)
     assert_close(end.losses, loss)
     assert_close(end.gradients[0], gradient)
+
+
+@pytest.mark.parametrize(("K", "p"), [(1, 300), (3, 150)])
+@over_ridges
+@over_blocks
+@pytest.mark.parametrize("fewest", [2, 128])
+def test_far_more_features_than_fit_a_set(K, p, lambda2, blocks, fewest):
+    """Steps stay on sets, the first of them wrong; where that ends all slopes are known."""
+    problem = L1Problem(K, p, blocks=blocks, lambda2=lambda2, lambda1=0.03)
+    for start, far in ((problem.point(), True), (sparse_point(problem, 9), False)):
+        end = problem.run(start, far=far, fewest=fewest)
+        (point,) = end.points
+        assert problem.violation(point).max() <= 1e-11
+        assert 4 < np.count_nonzero(point) < 60
+        loss, gradient = problem.loss_gradient(point)
+        assert_close(end.losses, loss)
+        assert_close(end.gradients[0], gradient)
+    for limit in (1, 3):
+        end = problem.run(limit=limit, fewest=fewest)
+        assert end.counts[0, 0] == limit
+        assert_close(end.gradients[0], problem.loss_gradient(end.points[0])[1])
+
+
+def sparse_point(problem, step):
+    """Coefficients of which one in ``step`` is not 0."""
+    point = problem.point(0.5)
+    point[:, : problem.p] *= np.arange(problem.p) % step == 0
+    return point
+
+
+@over_few_shapes
+def test_sparse_logits(K, p, fit_intercept):
+    problem = L1Problem(K, p, fit_intercept)
+    Z = np.empty((K, problem.A.shape[1]))
+    for point in (problem.point(1.0), sparse_point(problem, 2), 0 * problem.point()):
+        kernels._sparse_logits(problem.A, point, Z)
+        assert_close(Z, point @ problem.A.astype(np.longdouble))
 
 
 def test_the_optima_above_have_zeros_and_others():
@@ -145,19 +183,30 @@ def test_steps_are_halved_until_F_falls(K, seed):
 @over_few_shapes
 @over_ridges
 @pytest.mark.parametrize("scale", [0.0, 8.0])
-def test_steps_call_by_call_are_those_of_one(K, p, fit_intercept, lambda2, scale):
+def test_history_is_where_fewer_iterations_end(K, p, fit_intercept, lambda2, scale):
+    """Of the first ones, as many as there is room for."""
     problem = L1Problem(K, p, fit_intercept, 5, n=38, lambda2=lambda2, lambda1=0.02)
     start = problem.point(scale)
     whole = problem.run(start)
-    points, far, made = start[None], True, 0
-    for _ in range(whole.counts[0, 0]):
-        step = problem.run(points, limit=1, far=far)
-        points, far = step.points, step.far[0]
-        assert step.counts[0, 0] == 1
-        made += 1
+    made = whole.counts[0, 0]
+    assert len(whole.history) == HISTORY
     assert made > 1
-    for name in ("points", "losses", "gradients", "far"):
-        np.testing.assert_array_equal(getattr(step, name), getattr(whole, name))
+    for iteration in range(min(made, HISTORY)):
+        end = problem.run(start, limit=iteration + 1)
+        np.testing.assert_array_equal(whole.history[iteration], end.points)
+    assert np.isnan(whole.history[made:]).all()
+
+
+@over_few_shapes
+@pytest.mark.parametrize("scale", [0.0, 8.0])
+def test_a_known_gradient_is_not_found_anew(K, p, fit_intercept, scale):
+    """It leads where one that was found leads; a wrong one elsewhere."""
+    problem = L1Problem(K, p, fit_intercept, 2, lambda1=0.02)
+    start = problem.point(scale)
+    gradient = problem.run(start, limit=0).gradients
+    problem.run(start, known=gradient).equals(problem.run(start))
+    wrong = problem.run(start, known=gradient + 1.0, limit=0)
+    np.testing.assert_array_equal(wrong.gradients, gradient + 1.0)
 
 
 @over_few_shapes

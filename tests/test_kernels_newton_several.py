@@ -103,6 +103,7 @@ def test_problems_that_cannot_go_on_do_not_stop_the_others():
     assert (expected_counts[:, 0] > 0).all()
 
 
+@pytest.mark.recompiles
 def test_newton_takes_read_only_input():
     problems = BinaryProblems()
     expected, expected_counts = problems.run()

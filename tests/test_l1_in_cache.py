@@ -56,7 +56,7 @@ def calls(monkeypatch):
     made, kernel = [], kernels.l1_newton
 
     def counted(A, center, y, s, *rest):
-        tol, goals, far, counts = rest[6], rest[7], rest[10].copy(), rest[13]
+        tol, goals, far, counts = rest[6], rest[7], rest[11].copy(), rest[14]
         kernel(A, center, y, s, *rest)
         made.append((int((s > 0).sum()), far, tol, goals, counts))
 

@@ -258,6 +258,7 @@ def result_of(process):
     return json.loads(output)
 
 
+@pytest.mark.recompiles
 def test_a_package_and_a_home_that_cannot_be_written_do_not_stop_fits(coefficients, tmp_path):
     """A file where a folder would be made stops everybody, also those whom modes do not."""
     home = tmp_path / "home"
@@ -280,6 +281,7 @@ def test_a_package_and_a_home_that_cannot_be_written_do_not_stop_fits(coefficien
     assert result["found"] == coefficients
 
 
+@pytest.mark.recompiles
 def test_two_processes_that_compile_at_once_leave_a_cache_that_serves_a_third(
     coefficients, tmp_path
 ):

@@ -1,8 +1,10 @@
 """Proximal Newton for L1 on problems so small that calls would cost more than the arithmetic.
 
 One call makes all steps of some problems, on a working set that is chosen anew at each: the
-non-zeros and the worst violators of the KKT conditions.  Coordinate descent finds the signs of
-the model's minimiser, and one solution of linear equations its last digits.
+non-zeros and the worst violators of the KKT conditions.  Where there are far more features, steps
+stay on a set until little is left there, for the others' slopes would cost more than the steps.
+Coordinate descent finds the signs of the model's minimiser, and one solution of linear equations
+its last digits.
 
 Rows come in blocks of equal size and run along the last axis, as in `newton`.
 """
@@ -23,6 +25,8 @@ EPS = 2.0**-52  # of the curvature; of the largest, for coordinates that have no
 GROWTH = 2  # of the working set over the non-zeros
 HALVINGS = 1000  # of the promise that it takes to be in it, at most
 LARGEST = 1024  # working set
+NARROW = 2  # times the square of a set's size: with more coordinates steps stay on the set
+INNER = 1e-3  # of the violation, down to which they do
 NEAR = 1e-3  # of the objective: until a step promises less, some rows will do for Hessians:
 SHARE, ROWS_A_COORDINATE = 4, 8  # one row of so many, and so many for each coordinate, at least
 SWEEPS = 200  # of coordinate descent between two tries of the linear equations
@@ -47,14 +51,14 @@ def l1_newton(
     goals,
     limits,
     fewest,
+    known,
     far,
     losses,
     gradients,
     counts,
+    history,
 ):
     """Proximal Newton steps on softmax, or on the binary problems of some classes.
-
-    A call that begins where another one's step ended makes the same next step.
 
     Parameters
     ----------
@@ -78,78 +82,120 @@ def l1_newton(
         Iterations allowed.
     fewest : int
         Violators that a working set takes, if there are as many.
+    known : bool
+        Whether ``gradients`` has those at the starts.
     far : ndarray of shape (m,), bool
-        Whether Hessians are of some rows only; True at first, and changed.
+        Whether Hessians are of some rows only; changed.
     losses, gradients : ndarray of shape (m,) and (m, K, q)
-        Result: at the ends, in the centred coordinates; a loss is nan where it was not kept.
+        Result: at the ends, in the centred coordinates; a loss is nan where it is not known.
     counts : ndarray of shape (m, 2), int64
-        Zeros; result: iterations, and evaluations of the objective with its gradient.
+        Zeros; result: iterations, and evaluations of the objective.
+    history : ndarray of shape (iterations or 0, m, K, q)
+        Result: where each of the first iterations ended.
     """
     m, K, q = points.shape
     blocks, rows, p = A.shape[0], A.shape[2], center.size
     softmax = columns.size == 0
-    P, weight = np.empty((blocks, K, rows)), np.empty((1, rows))
-    R, t = np.empty((K, rows)), np.empty((3, rows))
+    P, R = np.empty((blocks, K, rows)), np.empty((blocks, K, rows))
+    weight, t = np.empty((1, rows)), np.empty((3, rows))
     scratch, order = np.empty((4, rows)), np.empty(K)
     trial, step = np.empty((K, q)), np.zeros((K, q))
     features, first = np.empty(min(LARGEST, K * q), np.int64), np.empty(K + 1, np.int64)
     V, buffer = np.empty((0, rows)), np.empty(0)
     d, zero, one = np.empty(rows), np.int64(0), np.int64(1)
+    every, starts = np.empty(K * q, np.int64), np.arange(K + 1) * q
+    for k in range(K):
+        every[k * q : (k + 1) * q] = np.arange(q)
     for c in range(m):
         point, gradient, value = points[c], gradients[c], np.inf
         length, promised, going, last = 1.0, 0.0, True, False
+        enough, whole, size = 0.0, True, 0
         for k in range(K):
             for j in range(q):
                 trial[k, j] = point[k, j]
+                size += trial[k, j] != 0.0
+        narrow = NARROW * size * size <= K * q
         while going:
-            # the loss and its gradient at the trial point; probabilities stay
+            # the loss at the trial point; probabilities and residuals stay
             loss = 0.0
-            for k in range(K):
-                for j in range(q):
-                    gradient[k, j] = 0.0
             for block in range(blocks):
-                Z = P[block]
-                column_logits(A[block], trial, Z)
+                Z, residuals = P[block], R[block]
+                if narrow:
+                    _sparse_logits(A[block], trial, Z)
+                else:
+                    column_logits(A[block], trial, Z)
                 if softmax:
                     for i in range(rows):
                         t[2, i] = Z[y[block, i], i]
                     softmax_columns(Z, t[0], t[1])
                     for k in range(K):
                         for i in range(rows):
-                            R[k, i] = Z[k, i]
-                    loss += softmax_residuals(y[block], s[block], t[2], t[0], t[1], R)
+                            residuals[k, i] = Z[k, i]
+                    loss += softmax_residuals(y[block], s[block], t[2], t[0], t[1], residuals)
                 else:
                     for i in range(rows):
-                        R[0, i] = Z[0, i]
+                        residuals[0, i] = Z[0, i]
                     loss += sigmoid_residuals(
-                        y[block], s[block], columns[c], sides[c, 1], sides[c, 0], R, zero, t[0]
+                        y[block],
+                        s[block],
+                        columns[c],
+                        sides[c, 1],
+                        sides[c, 0],
+                        residuals,
+                        zero,
+                        t[0],
                     )
                     for i in range(rows):
                         Z[0, i] = (1.0 if Z[0, i] >= 0.0 else t[0, i]) / (1.0 + t[0, i])
-                add_products(R, A[block], zero, gradient, zero, zero)
             counts[c, 1] += 1
             there = loss + _penalty(lambda1[c], lambda2[c], p, trial)
             if not there <= value - ARMIJO * length * promised + ROUNDING * abs(there):
                 length *= 0.5
-                far[c], losses[c] = False, np.nan
+                far[c] = False
                 going = length >= SHORTEST and value < np.inf
                 for k in range(K if going else 0):
                     for j in range(q):
                         trial[k, j] = point[k, j] + length * step[k, j]
                 continue
-            counts[c, 0] += value < np.inf
+            begins = not value < np.inf
             value, losses[c], length = there, loss, 1.0
             for k in range(K):
                 for j in range(q):
                     point[k, j] = trial[k, j]
-            violation, gap = _left(point, gradient, center, lambda1[c], lambda2[c], value)
-            if last or counts[c, 0] >= limits[c] or (violation <= tol and gap <= goals[c]):
-                break
-            size = _working_set(
-                point, gradient, p, lambda1[c], curvature[c], fewest, features, first
-            )
-            if size == 0:
-                break
+            if not begins:
+                if counts[c, 0] < history.shape[0]:
+                    history[counts[c, 0], c] = point
+                counts[c, 0] += 1
+            over = counts[c, 0] >= limits[c]
+            # its gradient: where the step was, and everywhere once little is left there
+            violation, gap, asked, stuck = 0.0, 0.0, True, last and whole
+            if narrow and not begins:
+                _gradient_on(R, A, features, first, gradient)
+                violation, gap = _left(
+                    point, gradient, features, first, center, lambda1[c], lambda2[c], value
+                )
+                done = violation <= tol and gap <= goals[c]
+                asked = over or last or done or violation <= enough
+            whole = asked
+            if asked and not (begins and known):
+                for k in range(K):
+                    for j in range(q):
+                        gradient[k, j] = 0.0
+                for block in range(blocks):
+                    add_products(R[block], A[block], zero, gradient, zero, zero)
+            if asked:
+                violation, gap = _left(
+                    point, gradient, every, starts, center, lambda1[c], lambda2[c], value
+                )
+                done = violation <= tol and gap <= goals[c]
+                if stuck or over or done:
+                    break
+                size = _working_set(
+                    point, gradient, p, lambda1[c], curvature[c], fewest, features, first
+                )
+                if size == 0:
+                    break
+                narrow, enough = NARROW * size * size <= K * q, INNER * violation
             # the Hessian of the loss on the working set
             if V.shape[0] < size:
                 V, buffer = np.empty((size, rows)), np.empty(2 * size * size)
@@ -197,6 +243,21 @@ def l1_newton(
             for k in range(K):
                 for j in range(q):
                     trial[k, j] = point[k, j] + step[k, j]
+        if not going:
+            losses[c] = np.nan
+
+
+@jit
+def _sparse_logits(A, W, Z):
+    """Z = W A, as `column_logits`, for W that is mostly 0."""
+    for k in range(Z.shape[0]):
+        for i in range(Z.shape[1]):
+            Z[k, i] = 0.0
+        for j in range(W.shape[1]):
+            w = W[k, j]
+            if w != 0.0:
+                for i in range(Z.shape[1]):
+                    Z[k, i] += w * A[j, i]
 
 
 @jit
@@ -211,23 +272,39 @@ def _penalty(lambda1, lambda2, p, point):
 
 
 @jit
-def _left(point, gradient, center, lambda1, lambda2, value):
+def _gradient_on(R, A, features, first, gradient):
+    """Of the loss, on the coordinates of a working set, from the residuals."""
+    for k in range(R.shape[1]):
+        for b in range(first[k], first[k + 1]):
+            j, total = features[b], 0.0
+            for block in range(R.shape[0]):
+                for i in range(R.shape[2]):
+                    total += R[block, k, i] * A[block, j, i]
+            gradient[k, j] = total
+
+
+@jit
+def _left(point, gradient, features, first, center, lambda1, lambda2, value):
     """The largest KKT violation by the features as they were, and what gap it stands for.
 
-    For lambda2 > 0 the gap is that of the slopes squared; else the dual point is scaled.
+    On some coordinates: ``features`` by output, from ``first`` on.  For lambda2 > 0 the gap is
+    that of the slopes squared; else the dual point is scaled.
     """
     K, q = point.shape
     p = center.size
     worst, squares, along = 0.0, 0.0, 0.0
     for k in range(K):
-        for j in range(q):
+        for b in range(first[k], first[k + 1]):
+            j = features[b]
             w, g = point[k, j], gradient[k, j]
             if j < p:
                 g += lambda2 * w + (center[j] * gradient[k, p] if q > p else 0.0)
-                if w == 0.0:
-                    g = max(abs(g) - lambda1, 0.0)
-                else:
+                if w != 0.0:
                     g += lambda1 if w > 0.0 else -lambda1
+                elif abs(g) <= lambda1:
+                    continue
+                else:
+                    g = abs(g) - lambda1
                 squares += g * g
             worst = max(worst, abs(g))
             along += abs(g * w)

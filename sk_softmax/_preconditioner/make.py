@@ -186,15 +186,8 @@ def diagonal(objective: Objective, state: Array) -> Diagonal:
 
 def null_curvature(objective: Objective) -> Array:
     """Diagonal of the Hessian of F's smooth part at the null model, (K, q), centred, positive."""
-    p = objective.p
-    first, variance = objective.moments
-    if objective.fit_intercept:
-        variance = np.maximum(variance - first**2, 1e-16 * variance)
-    pi = np.full((objective.K, 1), 1 / objective.K if objective.coupled else 0.5)
-    if objective.fit_intercept:
-        pi = objective.class_sums[:, p:]
-    curvature = np.ones((objective.K, objective.q))
-    curvature[:, :p] = variance
-    curvature *= pi * (1 - pi)
-    curvature[:, :p] += objective.lambda2.reshape(-1, 1)
+    curvature = objective.null_curvature
+    if objective.has_l2:
+        curvature = curvature.copy()
+        curvature[:, : objective.p] += objective.lambda2.reshape(-1, 1)
     return np.where(curvature > 0, curvature, 1.0)

@@ -25,13 +25,16 @@ def kkt_violation(objective: Objective, point: Array, gradient: Array) -> Array:
     -------
     violation : ndarray of shape (K, q)
     """
-    smooth = gradient + objective.ridge(point)
-    if not objective.has_l1:
-        return np.abs(smooth)
-    lambda1 = np.broadcast_to(objective.lambda1[:, None], point.shape).copy()
-    lambda1[:, objective.p :] = 0.0
-    at_zero = np.maximum(np.abs(smooth) - lambda1, 0.0)
-    return np.where(point == 0.0, at_zero, np.abs(smooth + lambda1 * np.sign(point)))
+    smooth = gradient + objective.ridge(point) if objective.has_l2 else gradient
+    violation = np.abs(smooth)
+    if objective.has_l1:
+        p, lambda1 = objective.p, np.broadcast_to(objective.lambda1, objective.K)
+        violation[:, :p] -= lambda1[:, None]
+        np.maximum(violation, 0.0, out=violation)
+        k, j = np.divmod(np.flatnonzero(point), objective.q)
+        slope = np.where(j < p, lambda1[k] * np.sign(point[k, j]), 0.0)
+        violation[k, j] = np.abs(smooth[k, j] + slope)
+    return violation
 
 
 def optimality(objective: Objective, point: Array, gradient: Array) -> Array:
@@ -76,7 +79,7 @@ def _dual_value(objective: Objective, G: Array, entropy: Array) -> Array:
         largest = objective.largest_by_problem(np.abs(G))
         tau = np.where(largest > lambda1, lambda1 / largest, 1.0)
         dual = tau * entropy  # feasible for lambda2 = 0, and better for small lambda2
-        for scale in (np.ones_like(tau), tau):
+        for scale in (np.ones_like(tau), tau) if objective.has_l2 else ():
             excess = np.abs(G) * scale.reshape(-1, 1) - lambda1.reshape(-1, 1)
             conjugate = objective.by_problem(np.maximum(excess, 0.0) ** 2) / (2 * lambda2)
             dual = np.where(lambda2 > 0, np.fmax(dual, scale * entropy - conjugate), dual)

@@ -26,15 +26,16 @@ def best_shift(objective: Objective, point: Array) -> Array:
     """
     if not objective.coupled or objective.unpenalised:
         return point
+    K, p, q = objective.K, objective.p, objective.q
+    nonzeros = np.bincount(np.flatnonzero(point) % q, minlength=q)[:p]
+    # fewer non-zeros than half leave the median at 0
+    used = np.flatnonzero(nonzeros > (0 if objective.has_l2 else (K - 1) // 2))
     result = point.copy()
-    coef = result[:, : objective.p]
-    used = np.flatnonzero(coef.any(axis=0))
-    if objective.has_l2:
-        result[:, used] = _least_penalty(
-            coef[:, used], float(objective.lambda1[0] / objective.lambda2[0])
-        )
-    else:
-        result[:, used] = _sparsest(coef[:, used])
+    if used.size and objective.has_l2:
+        ratio = float(objective.lambda1[0] / objective.lambda2[0])
+        result[:, used] = _least_penalty(point[:, used], ratio)
+    elif used.size:
+        result[:, used] = _sparsest(point[:, used])
     return result
 
 

@@ -3,6 +3,7 @@
 All iterations of some problems are one call (see the kernel), as `in_cache` has it for L2.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -37,12 +38,12 @@ def prox_newton_in_cache(objective: Objective, control: Control, start: Array) -
     """A run that has made proximal Newton steps from ``start``, (K, q), to about the goal."""
     problems = _Problems(objective, control)
     point = problems.centring.apply(start)
-    limit = min(STEPS, control.max_iter)
-    made, rows = problems.solve(point, np.full((1, objective.n_problems), limit), problems.far)
+    made, rows = problems.solve(point)
     objective.counts["rows"] += rows
     run = problems.run(start, point, made, whole=True)
     if control.watch is not None:
-        again, point = partial(problems.solve, far=problems.far), problems.centring.apply(start)
+        point = problems.centring.apply(start)
+        again = partial(problems.recall, iter(problems.history))
         seen = replay(again, control, problems.restored, point, made, run)
         if (seen < made).any():  # who looks on stopped it
             made, run = seen, problems.run(start, point, seen, whole=False)
@@ -59,24 +60,16 @@ class _Problems:
         self.centring = Centring(objective.center)
         self.columns, self.sides = binary_sides(objective)
         self.curvature = stacked(objective, null_curvature(objective))
+        self.limit = min(STEPS, control.max_iter)
         self.losses = np.empty(objective.n_problems)
         self.gradients = np.empty_like(self.curvature)
+        if control.known is not None:
+            self.gradients[:] = stacked(objective, self.centring.pull(control.known[1]))
+        seen = self.limit if control.watch is not None else 0
+        self.history = np.empty((seen, *self.curvature.shape))
 
-    @property
-    def far(self) -> Array:
-        """Which problems begin with Hessians of some rows, a mask (m,)."""
-        return np.full(self.objective.n_problems, not self.control.near)
-
-    def solve(self, point: Array, allowed: Array, far: Array) -> tuple[Array, int]:
+    def solve(self, point: Array) -> tuple[Array, int]:
         """Move ``point``, (K, q) in the centred coordinates, to where iterations lead from it.
-
-        Parameters
-        ----------
-        point : ndarray of shape (K, q)
-        allowed : ndarray of shape (1, m), int
-            Iterations.
-        far : ndarray of shape (m,), bool
-            Changed; see the kernel.
 
         Returns
         -------
@@ -86,10 +79,15 @@ class _Problems:
         """
         objective, points = self.objective, stacked(self.objective, point)
         work = objective.n_problems * objective.design.n * objective.hessian_size**2
-        solve = partial(self._solve_group, points, allowed[0], far)
+        solve = partial(self._solve_group, points)
         found = objective.workers.map(solve, groups(objective), worth_threads(work))
         counts = np.concatenate(found)
         return counts[None, :, 0], int(counts[:, 1].max()) * objective.design.n
+
+    def recall(self, history: Iterator[Array], point: Array, allowed: Array) -> None:
+        """Move ``point`` to where its next iteration ended, in the problems ``allowed`` to."""
+        moves = self.objective.per_output(allowed[0] > 0)
+        np.copyto(point, next(history).reshape(point.shape), where=moves)
 
     def restored(self, point: Array) -> Array:
         """A point in the centred coordinates as users get it; overwritten."""
@@ -106,7 +104,9 @@ class _Problems:
             known = self.known()
         elif not moved.any():
             known = self.control.known
-        end = np.where(moved, self.restored(point), start)
+        end = self.restored(point)
+        if not moved.all():
+            end = np.where(moved, end, start)
         return Run(self.objective, self.control, end, known)
 
     def known(self) -> tuple[Array, Array] | None:
@@ -116,13 +116,14 @@ class _Problems:
         gradient = self.gradients.reshape(-1, self.objective.q)
         return self.losses, self.centring.push(gradient)
 
-    def _solve_group(self, points: Array, allowed: Array, far: Array, some: slice) -> Array:
+    def _solve_group(self, points: Array, some: slice) -> Array:
         """Iterations and evaluations, (problems, 2)."""
         from .._kernels.l1_newton import l1_newton
 
         objective, control = self.objective, self.control
         A, y, s = objective.turned_rows
-        counts = np.zeros((some.stop - some.start, 2), np.int64)
+        m = some.stop - some.start
+        counts = np.zeros((m, 2), np.int64)
         l1_newton(
             A,
             objective.center,
@@ -136,11 +137,13 @@ class _Problems:
             points[some],
             BEYOND * control.tol,
             BEYOND * control.goal[some],
-            allowed[some],
+            np.full(m, self.limit),
             fewest_members(objective.design.n),
-            far[some],
+            control.known is not None,
+            np.full(m, not control.near),
             self.losses[some],
             self.gradients[some],
             counts,
+            self.history[:, some],
         )
         return counts

@@ -117,7 +117,7 @@ def solve(
     entry = choose(solver, objective)
     goal = np.maximum(0.01 * tol, PRECISION) * objective.null_value
     point = objective.null_point() if start is None else start
-    if not entry.smooth and start is not None:
+    if not entry.smooth and start is not None and not near:
         point, known = _no_worse_than_null(objective, start, known)
     if entry.smooth and objective.coupled:
         point = without_shift(point)  # where the optimum is; steps by class stay there

@@ -97,7 +97,8 @@ def _working_set(part: Objective, point: Array, gradient: Array, curvature: Arra
 
 def fewest_members(n: int) -> int:
     """Violators that a working set takes where there are as many, for n rows."""
-    return int(np.clip(n // ROWS_A_MEMBER, *SMALLEST_SETS))
+    few, many = SMALLEST_SETS
+    return min(max(n // ROWS_A_MEMBER, few), many)
 
 
 def _solve_on(
