@@ -63,11 +63,12 @@ class L1Problem(NewtonProblem):
         far=True,
         fewest=128,
         known=None,
+        dtype=np.float64,
         **several,
     ):
         """``several`` problems are given by their columns, sides and penalties.
 
-        ``known`` : ndarray, gradients at the starts.
+        ``known`` : ndarray, gradients at the starts.  ``dtype`` : of Hessians.
         """
         starts = self.point() if start is None else np.asarray(start)
         starts = starts.reshape(-1, self.K, self.q)
@@ -100,6 +101,7 @@ class L1Problem(NewtonProblem):
             np.full(m, limit),
             fewest,
             known is not None,
+            np.empty((0, self.blocks_A.shape[2]), dtype),
             end.far,
             end.losses,
             end.gradients,

@@ -300,6 +300,18 @@ def test_dense_support_hessian(K, p, softmax, sides, share):
 
 
 @pytest.mark.parametrize("softmax", [True, False])
+def test_dense_support_hessian_in_single_precision(softmax):
+    """The type of the point is that of the arithmetic; what comes of it is added in double."""
+    X, center, weight, W = hessian_problem(100, 9, True, 3)
+    support = np.random.default_rng(0).random((3, 10)) < 0.6
+    parts = X, center, weight, W, softmax, support
+    exact, _ = run_support_hessian(*parts)
+    H, _ = run_support_hessian(X, center, weight, W.astype(np.float32), softmax, support)
+    assert H.dtype == np.float64
+    assert 0 < np.abs(H - exact).max() <= 1e-5 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("softmax", [True, False])
 def test_dense_support_hessian_of_sure_rows_is_0(softmax):
     X, center, weight, W = hessian_problem(9, 3, True, 3)
     for scale in (1e6, 1e150, 1e306):

@@ -102,6 +102,20 @@ def test_no_slower_method_finds_less(K, p, fit_intercept, lambda2):
         np.testing.assert_allclose(point[:, :p], slow[:, :p], atol=1e-5)
 
 
+@over_shapes
+@over_ridges
+def test_hessians_in_single_precision_lead_there_too(K, p, fit_intercept, lambda2):
+    """In other steps, of which the last are shorter by seven digits each."""
+    problem = L1Problem(K, p, fit_intercept, 2, lambda2=lambda2)
+    end, exact = problem.run(dtype=np.float32), problem.run()
+    assert problem.violation(end.points[0]).max() <= 1e-11
+    assert end.counts[0, 0] <= exact.counts[0, 0] + 2
+    assert p == 1 or (end.history != exact.history).any()
+    loss, gradient = problem.loss_gradient(end.points[0])
+    assert_close(end.losses, loss)
+    assert_close(end.gradients[0], gradient)
+
+
 @over_few_shapes
 @over_ridges
 @pytest.mark.parametrize("scale", [1.0, 8.0])

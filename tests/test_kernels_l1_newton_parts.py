@@ -242,6 +242,7 @@ def test_model_step(K, p, fit_intercept, lambda2):
     step = np.full((K, q), np.nan)
     promised = kernels._model_step(
         np.where(np.tri(a.size, k=-1, dtype=bool), np.nan, H),
+        2.0**-52,
         np.full(a.size**2, np.nan),
         gradient,
         features,

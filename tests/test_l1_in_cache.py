@@ -56,7 +56,7 @@ def calls(monkeypatch):
     made, kernel = [], kernels.l1_newton
 
     def counted(A, center, y, s, *rest):
-        tol, goals, far, counts = rest[6], rest[7], rest[11].copy(), rest[14]
+        tol, goals, far, counts = rest[6], rest[7], rest[12].copy(), rest[15]
         kernel(A, center, y, s, *rest)
         made.append((int((s > 0).sum()), far, tol, goals, counts))
 
@@ -267,6 +267,57 @@ def test_hessians_of_some_rows_lead_to_the_same_end(loss, penalty, small_blocks,
     np.testing.assert_allclose(run.point, exact.point, atol=1e-6)
     assert (run.point != exact.point).any()
     assert {call[0] for call in calls} == {500}
+
+
+# ---- Hessians in single precision -----------------------------------------------------------
+
+
+@pytest.fixture
+def types(monkeypatch):
+    """In which types the kernel made its Hessians, call by call."""
+    made, kernel = [], kernels.l1_newton
+
+    def seen(*arguments):
+        made.append(arguments[15].dtype)
+        kernel(*arguments)
+
+    monkeypatch.setattr(kernels, "l1_newton", seen)
+    return made
+
+
+@over_losses
+@over_penalties
+@pytest.mark.parametrize("units", [1.0, 1e-20, 1e14])
+def test_large_hessians_are_made_in_single_precision(loss, penalty, units, types, monkeypatch):
+    """Unless a feature is too large for it; they lead to the same end."""
+    problem = informative(loss, penalty)
+    if units != 1:
+        problem = replace(problem, X=problem.X * np.array([1, 1, 1, units]))
+    solution = solve(problem.objective(), tol=1e-7)
+    monkeypatch.setattr(l1_in_cache, "SINGLE_WORK", 500 * problem.objective().hessian_size ** 2)
+    double = len(types)
+    in_single = solve(problem.objective(), tol=1e-7)
+    assert set(types[:double]) == {np.dtype(np.float64)}
+    assert set(types[double:]) == {np.dtype(np.float32 if units < 1e12 else np.float64)}
+    assert all(status.converged for status in in_single.status)
+    np.testing.assert_allclose(in_single.objective, solution.objective, rtol=1e-9)
+    monkeypatch.setattr(l1_in_cache, "SINGLE_WORK", 500 * problem.objective().hessian_size ** 2 + 1)
+    solve(problem.objective())
+    assert types[-1] == np.float64
+
+
+@over_losses
+def test_where_single_precision_does_not_get_on_working_sets_do(loss, monkeypatch):
+    """Two features that are all but equal."""
+    problem = informative(loss)
+    X = problem.X.copy()
+    X[:, 3] = X[:, 0] + 1e-6 * np.random.default_rng(0).normal(size=500)
+    problem = replace(problem, X=X, C=10.0)
+    exact = solve(problem.objective(), tol=1e-7)
+    monkeypatch.setattr(l1_in_cache, "SINGLE_WORK", 0)
+    solution = solve(problem.objective(), tol=1e-7)
+    assert set(solution.status) == {Status.CONVERGED}
+    np.testing.assert_allclose(solution.objective, exact.objective, rtol=1e-9)
 
 
 # ---- threads, counts and limits -------------------------------------------------------------

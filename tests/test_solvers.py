@@ -343,7 +343,7 @@ def test_newton_on_a_support_whose_hessian_is_not_formed(
     problem = make_problem(loss, penalty, fit_intercept=fit_intercept)
     direct = solve(problem.objective(), tol=TIGHT)
     monkeypatch.setattr(support_step, "LARGEST_SUPPORT", 0)
-    monkeypatch.setattr(prox_newton, "LARGEST_SUPPORT", 0)
+    monkeypatch.setattr(prox_newton, "LARGEST_SET", 0)
     solved = spy(support_cg, "conjugate_gradient")
     result = solve(problem.objective(), solver, tol=TIGHT)
     assert solved
@@ -451,6 +451,22 @@ def test_violators_enter_with_the_sign_in_which_the_objective_falls(penalty):
     assert objective.loss_gradient(point)[0] + objective.penalty(point) < loss
     rounding = np.full(1, 1e-14)  # of the intercepts' slope
     assert newton_on_support(objective, at, 1e-9, np.zeros(1), 1, rounding)[0] == 0
+
+
+@over_three_losses
+@pytest.mark.parametrize("apart", [1.0, 1e-3])
+def test_newton_on_a_support_in_single_precision_while_that_does(loss, apart, monkeypatch, spy):
+    """Two features that are all but equal need all digits."""
+    problem = make_problem(loss, "l1", n=200, C=1e3)
+    X = problem.X.copy()
+    X[:, 1] = X[:, 0] + apart * X[:, 1]
+    problem = replace(problem, X=X)
+    out_of_cache(monkeypatch)
+    formed = spy(support_step.PenalisedHessians, "at")
+    assert_certified(problem, solve(problem.objective(), "newton", tol=TIGHT), TIGHT)
+    single = [call[-1] for call in formed if len(call) == 5]
+    assert single[0]
+    assert all(single) == (apart == 1)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])

@@ -247,7 +247,7 @@ def test_small_working_sets(solver, penalty, loss, storage, monkeypatch):
     monkeypatch.setattr(working_set, "SMALLEST_SETS", (2, 2))
     monkeypatch.setattr(working_set, "GROWTH", 1.0)
     monkeypatch.setattr(support_step, "LARGEST_SUPPORT", 0)
-    monkeypatch.setattr(prox_newton, "LARGEST_SUPPORT", 0)
+    monkeypatch.setattr(prox_newton, "LARGEST_SET", 0)
     out_of_cache(monkeypatch)
     problem = make_problem(loss, penalty, storage, n=80, p=20, C=0.2)
     onlooker = Onlooker()

@@ -14,6 +14,7 @@ from .hessians import GRAM_ROWS, TILED, Hessians, add_square, mirrored
 
 FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole one
 MOSTLY = 0.7  # of the coordinates, from which that is worth it
+RANGE = 1e-12, 1e12  # of features' spreads whose products are in the range of single precision
 LARGE = 600  # coordinates from which single precision by BLAS is faster
 
 
@@ -26,26 +27,29 @@ class SupportHessians(Hessians):
         support: Array,
         rows: Array | None = None,
         scale: Array | None = None,
+        single: bool = False,
     ) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
 
-        ``rows`` and ``scale`` are those of `hessian`.
+        ``rows`` and ``scale`` are those of `hessian`.  ``single``: whether seven digits are enough,
+        in which X that is dense is then computed unless units are extreme; H is still definite.
 
         Returns
         -------
         H : list of ndarray of shape (a, a), one a problem
             Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
         """
+        sparse = isinstance(self.design, CSRDesign) and rows is None
+        single = single and not sparse and self._moderate
         if support.mean() > MOSTLY and self.q <= FEW_FEATURES:
             masks = support.reshape(1 if self.coupled else self.K, -1)
-            whole = self.hessian(point, rows, scale)
-            return [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
-        intercepts = bool(support[:, self.p :].all())
-        if isinstance(self.design, CSRDesign) and rows is None and intercepts and self.steady:
-            if self.coupled:
-                return [self._sparse_hessian_on(point, support, self.design)]
-            return self.class_hessians_on(point, support)
-        return self._dense_hessian_on(point, support, rows, scale)
+            whole = self.hessian(point, rows, scale, single)
+            matrices = [H[np.ix_(mask, mask)] for H, mask in zip(whole, masks, strict=True)]
+        elif sparse and self.steady and bool(support[:, self.p :].all()):
+            matrices = self._sparse_hessians_on(point, support)
+        else:
+            matrices = self._dense_hessian_on(point, support, rows, scale, single)
+        return [still_definite(H) for H in matrices] if single else matrices
 
     def class_hessians_on(self, point: Array, support: Array) -> list[Array]:
         """The outputs' own Hessians over a CSR X, each on its row of ``support``, a mask (K, q).
@@ -71,10 +75,17 @@ class SupportHessians(Hessians):
         return self.design.class_hessians(support, by_logit, least, center, self.workers)
 
     def _dense_hessian_on(
-        self, point: Array, support: Array, rows: Array | None, scale: Array | None
+        self,
+        point: Array,
+        support: Array,
+        rows: Array | None,
+        scale: Array | None,
+        single: bool,
     ) -> list[Array]:
         """`hessian_on` from blocks of dense rows."""
         W = self._centred_point(point)
+        if single:
+            W = W.astype(np.float32)
         outputs, features = (np.ascontiguousarray(x) for x in np.nonzero(support))
         first = np.searchsorted(outputs, np.arange(self.K + 1))
         sizes = np.array([outputs.size]) if self.coupled else np.diff(first)
@@ -100,10 +111,11 @@ class SupportHessians(Hessians):
     ) -> list[Array]:
         """`hessian_on` from a sample of the rows, which leaves few of its digits.
 
-        Softmax's large ones are made in single precision, from products by BLAS.
+        So it is made in single precision; softmax's large ones from products by BLAS, which see
+        each feature in units of its spread.
         """
         if not self.coupled or np.count_nonzero(support) < LARGE:
-            return self.hessian_on(point, support, rows, scale)
+            return self.hessian_on(point, support, rows, scale, single=True)
         outputs, features = np.nonzero(support)
         ends = np.searchsorted(outputs, np.arange(self.K + 1))
         own = [slice(*pair) for pair in pairwise(ends.tolist())]
@@ -128,10 +140,16 @@ class SupportHessians(Hessians):
         H = -mirrored(across).astype(np.float64)
         for of, block in zip(own, within, strict=True):
             H[of, of] = mirrored(block)
-        np.einsum("aa->a", H)[:] *= 1 + outputs.size * np.finfo(np.float32).eps  # still definite
+        still_definite(H)
         H *= unit[features]
         H *= unit[features][:, None]
         return [H]
+
+    @cached_property
+    def _moderate(self) -> bool:
+        """Whether products of the features are in the range of single precision."""
+        least, largest = RANGE
+        return bool(((self._spreads >= least) & (self._spreads <= largest)).all())
 
     @cached_property
     def _spreads(self) -> Array:
@@ -142,8 +160,12 @@ class SupportHessians(Hessians):
         variance = np.maximum(squares - center**2, np.finfo(float).eps * squares)
         return np.sqrt(np.where(variance > 0, variance, 1.0))
 
-    def _sparse_hessian_on(self, point: Array, support: Array, design: CSRDesign) -> Array:
-        """Softmax's `hessian_on` from the products of a CSR matrix's entries."""
+    def _sparse_hessians_on(self, point: Array, support: Array) -> list[Array]:
+        """`hessian_on` from the products of a CSR matrix's entries."""
+        if not self.coupled:
+            return self.class_hessians_on(point, support)
+        assert isinstance(self.design, CSRDesign)
+        design = self.design
         state, p = self.logit_state(point), self.p
         outputs, features = np.nonzero(support)
         order = np.argsort(features, kind="stable")
@@ -156,4 +178,10 @@ class SupportHessians(Hessians):
             c = np.append(self.center, 0.0)[features]
             intercepts = np.flatnonzero(features == p)[outputs]
         fold_and_centre(H, c, intercepts)
-        return H
+        return [H]
+
+
+def still_definite(H: Array) -> Array:
+    """H (a, a), with so much more on the diagonal as single precision may have taken off."""
+    np.einsum("aa->a", H)[:] *= 1 + H.shape[0] * np.finfo(np.float32).eps
+    return H

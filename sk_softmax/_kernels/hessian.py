@@ -96,10 +96,10 @@ def dense_support_hessian(X, center, weight, W, softmax, features, first, block,
     """
     n = X.shape[0]
     K, q = W.shape
-    A = np.empty((q, block))
-    P, V = np.empty((K, block)), np.empty((features.size, block))
-    s, scratch = np.zeros((weight.shape[0], block)), np.empty((4, block))
-    d = np.empty(block)
+    A = np.empty((q, block), W.dtype)
+    P, V = np.empty((K, block), W.dtype), np.empty((features.size, block), W.dtype)
+    s, scratch = np.zeros((weight.shape[0], block), W.dtype), np.empty((4, block), W.dtype)
+    d = np.empty(block, W.dtype)
     for start in range(0, n, block):
         centred_columns(X, start, n, center, A)
         for c in range(weight.shape[0]):
@@ -128,15 +128,15 @@ def add_support_hessian(A, P, s, softmax, features, first, V, scratch, d, H):
     softmax, features, first, H
         As in `dense_support_hessian`.
     V, scratch, d : ndarray of shape (at least a, block), (4, block) and (block,)
-        Room.
+        Room, of the type in which it is computed.
     """
     K, block = P.shape
-    zero = np.int64(0)
+    one, zero = P.dtype.type(1.0), np.int64(0)
     for k in range(K):
         begin, end = first[k], first[k + 1]
         own = s[min(k, s.shape[0] - 1)]
         for i in range(block):
-            d[i] = own[i] * P[k, i] * (1.0 - P[k, i])
+            d[i] = own[i] * P[k, i] * (one - P[k, i])
         for c in range(begin, end):
             for i in range(block):
                 V[c, i] = A[features[c], i]

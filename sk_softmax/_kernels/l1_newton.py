@@ -22,6 +22,7 @@ ARMIJO = 1e-4
 SHORTEST = 2.0**-20  # step, of the step to the model's minimiser
 ROUNDING = 2.0**-47  # of the objective: changes that it cannot show
 EPS = 2.0**-52  # of the curvature; of the largest, for coordinates that have none
+SINGLE_EPS = 2.0**-19  # the same where Hessians are made in single precision
 GROWTH = 2  # of the working set over the non-zeros
 HALVINGS = 1000  # of the promise that it takes to be in it, at most
 LARGEST = 1024  # working set
@@ -52,6 +53,7 @@ def l1_newton(
     limits,
     fewest,
     known,
+    room,
     far,
     losses,
     gradients,
@@ -84,6 +86,8 @@ def l1_newton(
         Violators that a working set takes, if there are as many.
     known : bool
         Whether ``gradients`` has those at the starts.
+    room : ndarray of shape (0, block)
+        Of the type in which Hessians are made.
     far : ndarray of shape (m,), bool
         Whether Hessians are of some rows only; changed.
     losses, gradients : ndarray of shape (m,) and (m, K, q)
@@ -98,11 +102,12 @@ def l1_newton(
     softmax = columns.size == 0
     P, R = np.empty((blocks, K, rows)), np.empty((blocks, K, rows))
     weight, t = np.empty((1, rows)), np.empty((3, rows))
-    scratch, order = np.empty((4, rows)), np.empty(K)
+    scratch, d = np.empty((4, rows), room.dtype), np.empty(rows, room.dtype)
     trial, step = np.empty((K, q)), np.zeros((K, q))
     features, first = np.empty(min(LARGEST, K * q), np.int64), np.empty(K + 1, np.int64)
-    V, buffer = np.empty((0, rows)), np.empty(0)
-    d, zero, one = np.empty(rows), np.int64(0), np.int64(1)
+    V, buffer, order = room, np.empty(0), np.empty(K)
+    eps = EPS if room.itemsize == 8 else SINGLE_EPS
+    zero, one = np.int64(0), np.int64(1)
     every, starts = np.empty(K * q, np.int64), np.arange(K + 1) * q
     for k in range(K):
         every[k * q : (k + 1) * q] = np.arange(q)
@@ -198,7 +203,7 @@ def l1_newton(
                 narrow, enough = NARROW * size * size <= K * q, INNER * violation
             # the Hessian of the loss on the working set
             if V.shape[0] < size:
-                V, buffer = np.empty((size, rows)), np.empty(2 * size * size)
+                V, buffer = np.empty((size, rows), room.dtype), np.empty(2 * size * size)
             H = buffer[: size * size].reshape((size, size))
             for a in range(size):
                 for b in range(size):
@@ -226,6 +231,7 @@ def l1_newton(
                 )
             promised = _model_step(
                 H,
+                eps,
                 buffer[size * size :],
                 gradient,
                 features,
@@ -364,7 +370,7 @@ def _working_set(point, gradient, p, lambda1, curvature, fewest, features, first
 
 @jit
 def _model_step(
-    H, room, gradient, features, first, p, softmax, lambda1, lambda2, point, order, step
+    H, eps, room, gradient, features, first, p, softmax, lambda1, lambda2, point, order, step
 ):
     """To the minimiser of the quadratic model on the working set; what it promises.
 
@@ -372,6 +378,8 @@ def _model_step(
     ----------
     H : ndarray of shape (a, a)
         The Hessian of the loss, its upper triangle, which is completed.
+    eps : float
+        What is added to the curvature, as a share of it.
     room, order : ndarray of shape (at least a * a,) and (K,)
         Overwritten.
     step : ndarray of shape (K, q)
@@ -391,7 +399,7 @@ def _model_step(
             largest = max(largest, H[b, b])
             shift += H[b, b] if j >= p else 0.0
     for b in range(a):
-        H[b, b] += EPS * (H[b, b] if H[b, b] > 0.0 else largest)
+        H[b, b] += eps * (H[b, b] if H[b, b] > 0.0 else largest)
         for r in range(b):
             H[b, r] = H[r, b]
     for b in range(a if softmax else 0):  # it does not see a shift of all intercepts

@@ -11,8 +11,8 @@ NARROW = 128  # coordinates of a class up to which all rows make its block of th
 CLASS_ROWS_A_FEATURE = 4  # for a class's block of a wide Hessian
 LARGEST_SAMPLE = 20_000  # rows for a Hessian, unless it has more than a tenth as many coordinates
 SEED = 0
-ROWS_A_COORDINATE = 8  # for a Hessian on a support, at least
-SHARE = 4  # of the rows, of which one serves then
+ROWS_A_COORDINATE = 4  # for a Hessian on a support, at least
+SHARE = 8  # of the rows, of which one serves then
 TINY = float(np.finfo(float).tiny)
 
 

@@ -245,8 +245,11 @@ def _work(objective: Objective) -> int:
 
 def _in_single(objective: Objective, A: Array) -> bool:
     """Whether single precision saves time, and A is in its range."""
-    if objective.coupled or _work(objective) < SINGLE_WORK:
-        return False
+    return not objective.coupled and _work(objective) >= SINGLE_WORK and in_range(A)
+
+
+def in_range(A: Array) -> bool:
+    """Whether products of A's entries are in the range of single precision."""
     return max(float(A.max()), -float(A.min())) <= SINGLE_LARGEST
 
 

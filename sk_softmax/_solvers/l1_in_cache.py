@@ -14,7 +14,7 @@ from .._preconditioner.changes import Centring
 from .._preconditioner.make import null_curvature
 from .._typing import Array
 from .gauge import best_shift
-from .in_cache import binary_sides, groups, replay, stacked
+from .in_cache import binary_sides, groups, in_range, replay, stacked
 from .run import Run
 from .solution import Control
 from .working_set import fewest_members
@@ -23,15 +23,22 @@ ENTRIES = 2**20  # of X, which are copied, at most
 SWEEP, HESSIAN = 2**23, 2**30  # multiplications up to which all steps are made in one call
 BEYOND = 0.1  # of tol and the goal: where the iterations in one call end
 STEPS = 50  # in one call, at most
+SINGLE_WORK = 2**26  # multiplications in a Hessian from which it is made in single precision:
+SINGLE_STEPS = 20  # so many then
 
 
 def l1_fits_in_cache(objective: Objective) -> bool:
     """Whether a step takes less time than the calls that would make it."""
     n, q = objective.design.n, objective.q
     outputs = objective.hessian_size // q if q else 0
-    set_size = min(objective.hessian_size, 4 * fewest_members(n))
     entries = n * q
-    return 0 < entries <= ENTRIES and entries * outputs <= SWEEP and n * set_size**2 <= HESSIAN
+    return 0 < entries <= ENTRIES and entries * outputs <= SWEEP and _work(objective) <= HESSIAN
+
+
+def _work(objective: Objective) -> int:
+    """Multiplications in the Hessian of a problem on a working set, about the most."""
+    n = objective.design.n
+    return n * min(objective.hessian_size, 4 * fewest_members(n)) ** 2
 
 
 def prox_newton_in_cache(objective: Objective, control: Control, start: Array) -> Run:
@@ -60,7 +67,9 @@ class _Problems:
         self.centring = Centring(objective.center)
         self.columns, self.sides = binary_sides(objective)
         self.curvature = stacked(objective, null_curvature(objective))
-        self.limit = min(STEPS, control.max_iter)
+        single = _work(objective) >= SINGLE_WORK and in_range(objective.turned_rows[0])
+        self.dtype = np.float32 if single else np.float64
+        self.limit = min(SINGLE_STEPS if single else STEPS, control.max_iter)
         self.losses = np.empty(objective.n_problems)
         self.gradients = np.empty_like(self.curvature)
         if control.known is not None:
@@ -140,6 +149,7 @@ class _Problems:
             np.full(m, self.limit),
             fewest_members(objective.design.n),
             control.known is not None,
+            np.empty((0, A.shape[2]), self.dtype),
             np.full(m, not control.near),
             self.losses[some],
             self.gradients[some],

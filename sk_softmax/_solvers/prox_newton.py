@@ -31,9 +31,9 @@ from .orthants import by_orthants, newton_on_set
 from .run import Run
 from .solution import Control, Solution
 from .support_cg import fill_intercept, rows_worth_variables
-from .support_step import LARGEST_SUPPORT
 from .working_set import LAST, on_working_sets
 
+LARGEST_SET = 3000  # coefficients of one problem, whose Hessian is formed
 STEPS = 10  # on a working set, at most
 SHRINKS = 0.9  # the violation, a step, while its Hessian is kept
 INNER = 0.1  # of the violation on the set, down to which it is solved
@@ -72,7 +72,7 @@ def _improve(
     """
     sizes = working.sum(axis=1)
     sparse = isinstance(part.design, CSRDesign)
-    if not sparse and (sizes.sum() if part.coupled else sizes.max()) > LARGEST_SUPPORT:
+    if not sparse and (sizes.sum() if part.coupled else sizes.max()) > LARGEST_SET:
         return lbfgs_on_set(control, part, active, start, working, curvature)
     sample = None if sparse else _sample(part, start.point, int(sizes.sum()))
     scale = np.where(working, 1 / np.sqrt(curvature), 0.0)

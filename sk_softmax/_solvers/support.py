@@ -32,6 +32,9 @@ ENOUGH = 0.1  # of the goal: what a gap may be where the steps end
 ARMIJO = 1e-4
 HALVINGS = 12
 SHRINK = 0.5
+SINGLE = (
+    0.25  # of the slope is what a step may leave, for the next Hessian to be in single precision
+)
 ROUNDING = 64 * np.finfo(float).eps
 
 
@@ -74,7 +77,7 @@ def newton_on_support(
     at = start.shifted(objective)
     live = np.ones(objective.n_problems, dtype=bool)
     limit = min(STEPS, max_iter)
-    hessians, before = None, np.inf
+    hessians, before, single = None, np.inf, True
     for steps in range(limit):
         signs = _orthant(objective, at, entering)
         support, slope = _support_and_slope(objective, at, signs)
@@ -84,7 +87,8 @@ def newton_on_support(
             return steps, at
         size = float(np.abs(slope[objective.per_output(live)[:, 0]]).max())
         if hessians is None or not hessians.serve(support, size / before):
-            hessians = PenalisedHessians.at(objective, at.point, support, slope)
+            single = single and size <= SINGLE * before
+            hessians = PenalisedHessians.at(objective, at.point, support, slope, single)
         before = size
         step = newton_step(objective, at.point, signs, slope, hessians)
         step = np.where(objective.per_output(live), step, 0.0)

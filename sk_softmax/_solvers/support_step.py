@@ -47,9 +47,17 @@ class PenalisedHessians:
 
     @classmethod
     def at(
-        cls, objective: Objective, point: Array, support: Array, slope: Array | None = None
+        cls,
+        objective: Objective,
+        point: Array,
+        support: Array,
+        slope: Array | None = None,
+        single: bool = False,
     ) -> "PenalisedHessians":
-        """Those at ``point``; with ``slope`` (K, q), those that only make variables are damped."""
+        """Those at ``point``; with ``slope`` (K, q), those that only make variables are damped.
+
+        ``single``: whether seven digits are enough.
+        """
         sizes, change = support.sum(axis=1), None
         largest = sizes.sum() if objective.coupled else sizes.max()
         if sizes.sum() > SMALL_SUPPORT:
@@ -59,7 +67,7 @@ class PenalisedHessians:
                 change = ByBlock.by_sample(objective, point, support, added)
         if change is not None or largest > LARGEST_SUPPORT:
             return cls(support, None, change)
-        matrices = objective.hessian_on(point, support)
+        matrices = objective.hessian_on(point, support, single=single)
         ridge = added_curvature(objective, point, None)
         for group, H in zip(objective.groups, matrices, strict=True):
             mask = support[group]
