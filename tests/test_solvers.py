@@ -454,19 +454,18 @@ def test_violators_enter_with_the_sign_in_which_the_objective_falls(penalty):
 
 
 @over_three_losses
-@pytest.mark.parametrize("apart", [1.0, 1e-3])
-def test_newton_on_a_support_in_single_precision_while_that_does(loss, apart, monkeypatch, spy):
+def test_newton_on_a_support_in_single_precision_while_that_does(loss, monkeypatch, spy):
     """Two features that are all but equal need all digits."""
     problem = make_problem(loss, "l1", n=200, C=1e3)
     X = problem.X.copy()
-    X[:, 1] = X[:, 0] + apart * X[:, 1]
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
     problem = replace(problem, X=X)
     out_of_cache(monkeypatch)
     formed = spy(support_step.PenalisedHessians, "at")
     assert_certified(problem, solve(problem.objective(), "newton", tol=TIGHT), TIGHT)
     single = [call[-1] for call in formed if len(call) == 5]
     assert single[0]
-    assert all(single) == (apart == 1)
+    assert not all(single)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "one-vs-all"])
