@@ -32,9 +32,7 @@ ENOUGH = 0.1  # of the goal: what a gap may be where the steps end
 ARMIJO = 1e-4
 HALVINGS = 12
 SHRINK = 0.5
-SINGLE = (
-    0.25  # of the slope is what a step may leave, for the next Hessian to be in single precision
-)
+SINGLE = 0.25  # of the slope may be left by a step before a Hessian in single precision
 ROUNDING = 64 * np.finfo(float).eps
 
 
