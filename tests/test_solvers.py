@@ -461,6 +461,7 @@ def test_newton_on_a_support_in_single_precision_while_that_does(loss, monkeypat
     X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
     problem = replace(problem, X=X)
     out_of_cache(monkeypatch)
+    monkeypatch.setattr(supports, "SINGLE_WORK", 0)
     formed = spy(support_step.PenalisedHessians, "at")
     assert_certified(problem, solve(problem.objective(), "newton", tol=TIGHT), TIGHT)
     single = [call[-1] for call in formed if len(call) == 5]

@@ -19,6 +19,8 @@ GRAM_ROWS = 512  # in a block that is multiplied with itself
 TILED = 16  # entries of a Hessian while a multiplication is made elsewhere
 SCATTER = 3  # multiplications that take the time of one added to a scattered place
 SPARSE = 0.2  # of the entries of a CSR matrix: below, its Hessian is made entry by entry
+WEIGHTS = 2**15  # of a block's rows and pairs of outputs
+FEWEST_ROWS = 512  # in it
 STEADY = 1e-6  # variance over squared mean, from which features may be centred after sums
 
 
@@ -166,7 +168,7 @@ class Hessians(Outputs):
         def part(rows: slice) -> tuple[Array, Array, Array]:
             gram = np.zeros((p, p, n_pairs))
             first, total = np.zeros((p, n_pairs)), np.zeros(n_pairs)
-            for block in blocks_of(rows, 4096):
+            for block in blocks_of(rows, max(FEWEST_ROWS, WEIGHTS // n_pairs)):
                 P = self._probability(np.ascontiguousarray(design.logits(block, Wt, intercept).T))
                 D = np.ascontiguousarray(self._pair_weights(P, self._weights(block)).T)
                 design.add_gram(block, D, gram, first)

@@ -14,6 +14,7 @@ from .hessians import GRAM_ROWS, TILED, Hessians, add_square, mirrored
 
 FEW_FEATURES = 128  # up to here a support's Hessian may be cut out of the whole one
 MOSTLY = 0.7  # of the coordinates, from which that is worth it
+SINGLE_WORK = 2**26  # multiplications from which single precision saves time
 RANGE = 1e-12, 1e12  # of features' spreads whose products are in the range of single precision
 LARGE = 600  # coordinates from which single precision by BLAS is faster
 
@@ -31,8 +32,9 @@ class SupportHessians(Hessians):
     ) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
 
-        ``rows`` and ``scale`` are those of `hessian`.  ``single``: whether seven digits are enough,
-        in which X that is dense is then computed unless units are extreme; H is still definite.
+        ``rows`` and ``scale`` are those of `hessian`.  ``single``: whether seven digits are enough;
+        where it is worth it, for dense X in moderate units, the rest is then not computed, and H
+        still definite.
 
         Returns
         -------
@@ -40,7 +42,8 @@ class SupportHessians(Hessians):
             Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
         """
         sparse = isinstance(self.design, CSRDesign) and rows is None
-        single = single and not sparse and self._moderate
+        n, size = self.design.n if rows is None else rows.size, np.count_nonzero(support)
+        single = single and not sparse and n * size**2 >= SINGLE_WORK and self._moderate
         if support.mean() > MOSTLY and self.q <= FEW_FEATURES:
             masks = support.reshape(1 if self.coupled else self.K, -1)
             whole = self.hessian(point, rows, scale, single)

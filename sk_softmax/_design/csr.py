@@ -159,6 +159,8 @@ class CSRDesign:
         """
         least = ENTRIES_A_FEATURE * self.p / max(1.0, self.entries_a_row)
         count = max(1, int(self.n / max(BLOCK_ROWS, least)))
+        if count == 1:  # a slice would be a copy
+            return [(slice(0, self.n), _csr_arrays(self.X.T.tocsr()))]
         ends = pairwise(self.n * block // count for block in range(count + 1))
         return [(slice(*rows), _csr_arrays(self.X[slice(*rows)].T.tocsr())) for rows in ends]
 

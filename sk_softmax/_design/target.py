@@ -1,6 +1,7 @@
 """What rows should be classified as, and how much each one counts."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Target:
     def softmax(self) -> bool:
         return self.positive is None
 
-    @property
+    @cached_property
     def has_sides(self) -> bool:
         """Whether a row's weight depends on the problem."""
         if self.positive is None or self.negative is None:
