@@ -42,7 +42,7 @@ class SupportHessians(Hessians):
             Coordinates in the order of ``np.nonzero(support)``; centred as in `hessian`.
         """
         sparse = isinstance(self.design, CSRDesign) and rows is None
-        n, size = self.design.n if rows is None else rows.size, np.count_nonzero(support)
+        n, size = self.design.n if rows is None else rows.size, int(np.count_nonzero(support))
         single = single and not sparse and n * size**2 >= SINGLE_WORK and self._moderate
         if support.mean() > MOSTLY and self.q <= FEW_FEATURES:
             masks = support.reshape(1 if self.coupled else self.K, -1)
