@@ -153,7 +153,8 @@ def test_the_first_step_is_to_the_minimiser_of_the_model(K, p, fit_intercept, la
     start = problem.point()
     end = problem.run(start, limit=1, far=far)
     working = (np.abs(problem.loss_gradient(start)[1]) > 0.02) | (np.arange(problem.q) >= p)
-    used = min(9, max(3, 8 * working.sum() // 8)) if far else 9
+    few = -(-9 // kernels.SHARE), -(-kernels.ROWS_A_COORDINATE * working.sum() // 8)
+    used = min(9, max(few)) if far else 9
     D = naive.curvature(*problem.rows(), start) * 9 / used
     D[:, 8 * used :] = 0
     a, penalised = np.flatnonzero(working), np.nonzero(working)[1] < p
