@@ -29,6 +29,7 @@ MODULES = (
     "_design.dense",
     "_design.single",
     "_factor",
+    "_kernels.l1_model",
     "_kernels.l1_newton",
     "_kernels.prefetch",
     "_kernels.tiles",

@@ -81,7 +81,7 @@ for room in (preconditioner_make.LARGEST_HESSIAN, 0):
         Classifier(C=0.1, l1_ratio=0.5).fit(X, y)
 json.dump({name: [str(s) for s in k.signatures] for name, k in kernels().items()}, sys.stdout)
 """
-DENSE = "cholesky", "columns", "dense", "hessian", "l1_newton", "newton", "tiles"
+DENSE = "cholesky", "columns", "dense", "hessian", "l1_model", "l1_newton", "newton", "tiles"
 # For classes of wide X and for separation; for sparse X; for predictions of many rows.
 UNCALLED = {"hessian.dense_gram", "columns.class_products", "dense.dense_probabilities"}
 

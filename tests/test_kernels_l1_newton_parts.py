@@ -14,7 +14,7 @@ from l1_kernel_cases import (
     over_shapes,
 )
 
-from sk_softmax._kernels import hessian
+from sk_softmax._kernels import hessian, l1_model
 from sk_softmax._kernels import l1_newton as kernels
 
 pytestmark = overflow_is_no_accident
@@ -130,7 +130,7 @@ def test_fall(seed):
     for sign in (1, -1):
         values = (model_value(nothing, slope, w, lambda1, lambda2, d) for d in (0 * w, change))
         fall = -np.subtract(*reversed([*values]))
-        result = kernels._fall(slope, w, lambda1, lambda2, change)
+        result = l1_model.fall(slope, w, lambda1, lambda2, change)
         assert result == pytest.approx(max(fall, 0), rel=1e-13, abs=1e-14)
         change = sign * -change
 
@@ -148,7 +148,7 @@ def test_to_medians(K):
     change = (there - w).ravel()
     before = w + change.reshape(K, 4)
     features, order, first = np.tile(np.arange(4), K), np.empty(K), np.arange(0, 4 * K + 1, 4)
-    kernels._to_medians(features, first, 3, w.ravel(), order, change)
+    l1_model.to_medians(features, first, 3, w.ravel(), order, change)
     after = w + change.reshape(K, 4)
     np.testing.assert_array_equal(after[:, [1, 3]], before[:, [1, 3]])
     for j in (0, 2):
@@ -163,7 +163,7 @@ def test_to_medians(K):
 def solved(H, w, change, lambda1, lambda2, slope, tries):
     """Whether it was found, the change, and the slope of the loss's model there."""
     change, there = change.copy(), slope + H @ change
-    found = kernels._solved_on_support(
+    found = l1_model.solved_on_support(
         H, np.full(H.size, np.nan), there, w, lambda1, lambda2, tries, change
     )
     assert_close(there, slope + H @ change, scale=100)
@@ -240,7 +240,7 @@ def test_model_step(K, p, fit_intercept, lambda2):
     parts += problem.lambda1 * penalised, lambda2 * penalised
     before, exact = model_value(*parts, np.zeros(a.size)), model_step(*parts)
     step = np.full((K, q), np.nan)
-    promised = kernels._model_step(
+    promised = l1_model.model_step(
         np.where(np.tri(a.size, k=-1, dtype=bool), np.nan, H),
         2.0**-52,
         np.full(a.size**2, np.nan),
