@@ -20,7 +20,6 @@ SHAPES = (
     (3, 8, False),
     (5, 4, True),
 )
-HISTORY = 4  # iterations that are kept
 over_shapes = pytest.mark.parametrize(("K", "p", "fit_intercept"), SHAPES)
 over_few_shapes = pytest.mark.parametrize(("K", "p", "fit_intercept"), [SHAPES[1], SHAPES[5]])
 over_ridges = pytest.mark.parametrize("lambda2", [0.0, 0.02])
@@ -37,14 +36,11 @@ class End:
     gradients: np.ndarray
     counts: np.ndarray
     far: np.ndarray
-    history: np.ndarray
 
     def equals(self, other, chosen=slice(None)):
         """To the bit, in the problems that are chosen of the other."""
         for name, values in vars(self).items():
-            there = getattr(other, name)
-            there = there[:, chosen] if name == "history" else there[chosen]
-            np.testing.assert_array_equal(values, there, err_msg=name)
+            np.testing.assert_array_equal(values, getattr(other, name)[chosen], err_msg=name)
 
 
 class L1Problem(NewtonProblem):
@@ -86,7 +82,6 @@ class L1Problem(NewtonProblem):
             np.empty_like(starts) if known is None else known.reshape(starts.shape).copy(),
             np.zeros((m, 2), np.int64),
             np.full(m, far),
-            np.full((min(limit, HISTORY), *starts.shape), np.nan),
         )
         kernels.l1_newton(
             self.blocks_A,
@@ -106,7 +101,6 @@ class L1Problem(NewtonProblem):
             end.losses,
             end.gradients,
             end.counts,
-            end.history,
         )
         return end
 

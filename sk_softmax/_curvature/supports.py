@@ -32,9 +32,8 @@ class SupportHessians(Hessians):
     ) -> list[Array]:
         """Hessian of the mean loss on the coordinates of ``support``, a mask (K, q).
 
-        ``rows`` and ``scale`` are those of `hessian`.  ``single``: whether seven digits are enough;
-        where it is worth it, for dense X in moderate units, the rest is then not computed, and H
-        still definite.
+        ``rows`` and ``scale`` are those of `hessian`.  ``single``: whether seven digits are enough.
+        Large ones, of dense X in moderate units, then have no more; they are definite all the same.
 
         Returns
         -------

@@ -51,7 +51,6 @@ def l1_newton(
     losses,
     gradients,
     counts,
-    history,
 ):
     """Proximal Newton steps on softmax, or on the binary problems of some classes.
 
@@ -87,8 +86,6 @@ def l1_newton(
         Result: at the ends, in the centred coordinates; a loss is nan where it is not known.
     counts : ndarray of shape (m, 2), int64
         Zeros; result: iterations, and evaluations of the objective.
-    history : ndarray of shape (iterations or 0, m, K, q)
-        Result: where each of the first iterations ended.
     """
     m, K, q = points.shape
     blocks, rows, p = A.shape[0], A.shape[2], center.size
@@ -156,14 +153,11 @@ def l1_newton(
                         trial[k, j] = point[k, j] + length * step[k, j]
                 continue
             begins = not value < np.inf
+            counts[c, 0] += not begins
             value, losses[c], length = there, loss, 1.0
             for k in range(K):
                 for j in range(q):
                     point[k, j] = trial[k, j]
-            if not begins:
-                if counts[c, 0] < history.shape[0]:
-                    history[counts[c, 0], c] = point
-                counts[c, 0] += 1
             over = counts[c, 0] >= limits[c]
             # its gradient: where the step was, and everywhere once little is left there
             violation, gap, asked, stuck = 0.0, 0.0, True, last and whole

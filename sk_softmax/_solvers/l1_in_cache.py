@@ -5,6 +5,7 @@ All iterations of some problems are one call (see the kernel), as `in_cache` has
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 
 import numpy as np
 
@@ -45,12 +46,12 @@ def prox_newton_in_cache(objective: Objective, control: Control, start: Array) -
     """A run that has made proximal Newton steps from ``start``, (K, q), to about the goal."""
     problems = _Problems(objective, control)
     point = problems.centring.apply(start)
-    made, rows = problems.solve(point)
+    made, rows = problems.solve(point, problems.limit)
     objective.counts["rows"] += rows
     run = problems.run(start, point, made, whole=True)
     if control.watch is not None:
         point = problems.centring.apply(start)
-        again = partial(problems.recall, iter(problems.history))
+        again = partial(problems.show, point.copy(), count(1))
         seen = replay(again, control, problems.restored, point, made, run)
         if (seen < made).any():  # who looks on stopped it
             made, run = seen, problems.run(start, point, seen, whole=False)
@@ -72,13 +73,11 @@ class _Problems:
         self.limit = min(SINGLE_STEPS if single else STEPS, control.max_iter)
         self.losses = np.empty(objective.n_problems)
         self.gradients = np.empty_like(self.curvature)
-        if control.known is not None:
-            self.gradients[:] = stacked(objective, self.centring.pull(control.known[1]))
-        seen = self.limit if control.watch is not None else 0
-        self.history = np.empty((seen, *self.curvature.shape))
 
-    def solve(self, point: Array) -> tuple[Array, int]:
-        """Move ``point``, (K, q) in the centred coordinates, to where iterations lead from it.
+    def solve(self, point: Array, limit: int) -> tuple[Array, int]:
+        """Move ``point``, (K, q) in the centred coordinates, from the start by iterations.
+
+        ``limit`` : int, of them in each problem; a call that makes fewer makes the same ones.
 
         Returns
         -------
@@ -88,15 +87,22 @@ class _Problems:
         """
         objective, points = self.objective, stacked(self.objective, point)
         work = objective.n_problems * objective.design.n * objective.hessian_size**2
-        solve = partial(self._solve_group, points)
+        if self.control.known is not None:
+            self.gradients[:] = stacked(objective, self.centring.pull(self.control.known[1]))
+        solve = partial(self._solve_group, points, limit)
         found = objective.workers.map(solve, groups(objective), worth_threads(work))
         counts = np.concatenate(found)
         return counts[None, :, 0], int(counts[:, 1].max()) * objective.design.n
 
-    def recall(self, history: Iterator[Array], point: Array, allowed: Array) -> None:
-        """Move ``point`` to where its next iteration ended, in the problems ``allowed`` to."""
-        moves = self.objective.per_output(allowed[0] > 0)
-        np.copyto(point, next(history).reshape(point.shape), where=moves)
+    def show(self, start: Array, numbers: Iterator[int], point: Array, allowed: Array) -> None:
+        """Move ``point`` to where the next iteration ended, in the problems ``allowed`` to.
+
+        Each is found from the start: a call that began where another one's iteration ended would
+        choose another working set.
+        """
+        there = start.copy()
+        self.solve(there, next(numbers))
+        np.copyto(point, there, where=self.objective.per_output(allowed[0] > 0))
 
     def restored(self, point: Array) -> Array:
         """A point in the centred coordinates as users get it; overwritten."""
@@ -125,7 +131,7 @@ class _Problems:
         gradient = self.gradients.reshape(-1, self.objective.q)
         return self.losses, self.centring.push(gradient)
 
-    def _solve_group(self, points: Array, some: slice) -> Array:
+    def _solve_group(self, points: Array, limit: int, some: slice) -> Array:
         """Iterations and evaluations, (problems, 2)."""
         from .._kernels.l1_newton import l1_newton
 
@@ -146,7 +152,7 @@ class _Problems:
             points[some],
             BEYOND * control.tol,
             BEYOND * control.goal[some],
-            np.full(m, self.limit),
+            np.full(m, limit),
             fewest_members(objective.design.n),
             control.known is not None,
             np.empty((0, A.shape[2]), self.dtype),
@@ -154,6 +160,5 @@ class _Problems:
             self.losses[some],
             self.gradients[some],
             counts,
-            self.history[:, some],
         )
         return counts
