@@ -72,8 +72,8 @@ def replay(
 ) -> Array:
     """The iterations that were ``made``, (parts, m), once more for who looks on, one by one.
 
-    In one call they take less time than it takes to look.  ``solve`` makes the same ones, so nothing
-    depends on being looked at.
+    In one call they take less time than it takes to look.  ``solve`` makes the same ones, so that
+    nothing depends on being looked at.
 
     Parameters
     ----------
