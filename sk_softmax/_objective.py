@@ -123,7 +123,7 @@ class Objective(Curvature):
         return self.design.squared_distances(center, weight)
 
     @cached_property
-    def null_curvature(self) -> Array:
+    def null_loss_curvature(self) -> Array:
         """Diagonal of the Hessian of the loss at the null model, (K, q), features centred."""
         first, variance = self.moments
         pi = np.full((self.K, 1), 1 / self.K if self.coupled else 0.5)

@@ -186,7 +186,7 @@ def diagonal(objective: Objective, state: Array) -> Diagonal:
 
 def null_curvature(objective: Objective) -> Array:
     """Diagonal of the Hessian of F's smooth part at the null model, (K, q), centred, positive."""
-    curvature = objective.null_curvature
+    curvature = objective.null_loss_curvature
     if objective.has_l2:
         curvature = curvature.copy()
         curvature[:, : objective.p] += objective.lambda2.reshape(-1, 1)

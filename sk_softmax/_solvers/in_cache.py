@@ -182,7 +182,7 @@ class _Problems:
         def solve(group: slice) -> tuple[Array, Array]:
             return self._solve_group(group, problems, null, shares, allowed)
 
-        found = objective.workers.map(solve, self.groups, worth_threads(_work(objective)))
+        found = objective.workers.map(solve, self.groups, worth_threads(hessian_work(objective)))
         made = np.concatenate([made for made, _ in found], axis=1)
         return made, max(int(rows.max()) for _, rows in found)
 
@@ -237,14 +237,14 @@ class _Problems:
         return made, rows
 
 
-def _work(objective: Objective) -> int:
+def hessian_work(objective: Objective) -> int:
     """Multiplications in the Hessians of a step."""
     return objective.n_problems * objective.design.n * objective.hessian_size**2
 
 
 def _in_single(objective: Objective, A: Array) -> bool:
     """Whether single precision saves time, and A is in its range."""
-    return not objective.coupled and _work(objective) >= SINGLE_WORK and in_range(A)
+    return not objective.coupled and hessian_work(objective) >= SINGLE_WORK and in_range(A)
 
 
 def in_range(A: Array) -> bool:

@@ -15,7 +15,7 @@ from .._preconditioner.changes import Centring
 from .._preconditioner.make import null_curvature
 from .._typing import Array
 from .gauge import best_shift
-from .in_cache import binary_sides, groups, in_range, replay, stacked
+from .in_cache import binary_sides, groups, hessian_work, in_range, replay, stacked
 from .run import Run
 from .solution import Control
 from .working_set import fewest_members
@@ -33,10 +33,10 @@ def l1_fits_in_cache(objective: Objective) -> bool:
     n, q = objective.design.n, objective.q
     outputs = objective.hessian_size // q if q else 0
     entries = n * q
-    return 0 < entries <= ENTRIES and entries * outputs <= SWEEP and _work(objective) <= HESSIAN
+    return 0 < entries <= ENTRIES and entries * outputs <= SWEEP and _set_work(objective) <= HESSIAN
 
 
-def _work(objective: Objective) -> int:
+def _set_work(objective: Objective) -> int:
     """Multiplications in the Hessian of a problem on a working set, about the most."""
     n = objective.design.n
     return n * min(objective.hessian_size, 4 * fewest_members(n)) ** 2
@@ -68,7 +68,7 @@ class _Problems:
         self.centring = Centring(objective.center)
         self.columns, self.sides = binary_sides(objective)
         self.curvature = stacked(objective, null_curvature(objective))
-        single = _work(objective) >= SINGLE_WORK and in_range(objective.turned_rows[0])
+        single = _set_work(objective) >= SINGLE_WORK and in_range(objective.turned_rows[0])
         self.dtype = np.float32 if single else np.float64
         self.limit = min(SINGLE_STEPS if single else STEPS, control.max_iter)
         self.losses = np.empty(objective.n_problems)
@@ -86,11 +86,11 @@ class _Problems:
             Read for that.
         """
         objective, points = self.objective, stacked(self.objective, point)
-        work = objective.n_problems * objective.design.n * objective.hessian_size**2
         if self.control.known is not None:
             self.gradients[:] = stacked(objective, self.centring.pull(self.control.known[1]))
         solve = partial(self._solve_group, points, limit)
-        found = objective.workers.map(solve, groups(objective), worth_threads(work))
+        worth = worth_threads(hessian_work(objective))
+        found = objective.workers.map(solve, groups(objective), worth)
         counts = np.concatenate(found)
         return counts[None, :, 0], int(counts[:, 1].max()) * objective.design.n
 
